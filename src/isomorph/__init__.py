@@ -1,0 +1,84 @@
+"""Isomorph: does this model represent the world the way that brain does?
+
+Any PyTorch model × any brain or behavioural data × every alignment measure: one pass through the
+model, one tidy table.
+
+>>> import isomorph as iso  # doctest: +SKIP
+>>> model = iso.load_model("torchvision/alexnet")  # doctest: +SKIP
+>>> results = iso.score(model, iso.load_benchmark("kriegeskorte92"))  # doctest: +SKIP
+>>> iso.select_layers(results)  # doctest: +SKIP
+"""
+
+from importlib import import_module as _import_module
+from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from isomorph.alignment import list_metrics as list_metrics
+    from isomorph.alignment import score_arrays as score_arrays
+    from isomorph.benchmarks import Benchmark as Benchmark
+    from isomorph.benchmarks import list_benchmarks as list_benchmarks
+    from isomorph.benchmarks import make_benchmark as make_benchmark
+    from isomorph.benchmarks import simulate_benchmark as simulate_benchmark
+    from isomorph.extraction import FeatureExtractor as FeatureExtractor
+    from isomorph.extraction import Model as Model
+    from isomorph.extraction import extract_features as extract_features
+    from isomorph.geometry import compare_rdms as compare_rdms
+    from isomorph.geometry import compute_rdm as compute_rdm
+    from isomorph.plots import plot_best as plot_best
+    from isomorph.plots import plot_layers as plot_layers
+    from isomorph.plots import plot_rdm as plot_rdm
+    from isomorph.plots import plot_statistic as plot_statistic
+    from isomorph.results import mean_over_subjects as mean_over_subjects
+    from isomorph.results import read_results as read_results
+    from isomorph.results import select_layers as select_layers
+    from isomorph.results import write_results as write_results
+    from isomorph.scoring import load_benchmark as load_benchmark
+    from isomorph.scoring import score as score
+    from isomorph.stimuli import as_stimuli as as_stimuli
+    from isomorph.stimuli import procedural_images as procedural_images
+    from isomorph.zoo import list_models as list_models
+    from isomorph.zoo import load_model as load_model
+
+__version__ = _version("isomorph")
+
+# Each name is imported when it is first used: whoever only reads a results table waits for no
+# torch, and whoever only extracts features waits for no plotting library.
+_ROOM_OF = {
+    "Benchmark": "benchmarks",
+    "FeatureExtractor": "extraction",
+    "Model": "extraction",
+    "as_stimuli": "stimuli",
+    "compare_rdms": "geometry",
+    "compute_rdm": "geometry",
+    "extract_features": "extraction",
+    "list_benchmarks": "benchmarks",
+    "list_metrics": "alignment",
+    "list_models": "zoo",
+    "load_benchmark": "scoring",
+    "load_model": "zoo",
+    "make_benchmark": "benchmarks",
+    "mean_over_subjects": "results",
+    "plot_best": "plots",
+    "plot_layers": "plots",
+    "plot_rdm": "plots",
+    "plot_statistic": "plots",
+    "procedural_images": "stimuli",
+    "read_results": "results",
+    "score": "scoring",
+    "score_arrays": "alignment",
+    "select_layers": "results",
+    "simulate_benchmark": "benchmarks",
+    "write_results": "results",
+}
+__all__ = ["__version__", *_ROOM_OF]  # noqa: PLE0604  every name is a string
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOM_OF:
+        return getattr(_import_module(f"isomorph.{_ROOM_OF[name]}"), name)
+    raise AttributeError(f"module 'isomorph' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,22 @@
+"""Metrics: what is compared with what, each with its declaration and its ceiling."""
+
+from isomorph.alignment.catalogue import list_metrics as list_metrics
+from isomorph.alignment.catalogue import score_arrays as score_arrays
+from isomorph.alignment.ceilings import Ceiling as Ceiling
+from isomorph.alignment.encoding import ereg as ereg
+from isomorph.alignment.encoding import ersa as ersa
+from isomorph.alignment.measured import GROUP as GROUP
+from isomorph.alignment.measured import Measured as Measured
+from isomorph.alignment.metric import METRICS as METRICS
+from isomorph.alignment.metric import Metric as Metric
+from isomorph.alignment.metric import MetricSpec as MetricSpec
+from isomorph.alignment.metric import Option as Option
+from isomorph.alignment.metric import Part as Part
+from isomorph.alignment.metric import Score as Score
+from isomorph.alignment.metric import parse_metric as parse_metric
+from isomorph.alignment.representation import Representation as Representation
+from isomorph.alignment.rsa import crsa as crsa
+from isomorph.alignment.statistics import STATISTICS as STATISTICS
+from isomorph.alignment.statistics import Statistic as Statistic
+from isomorph.alignment.statistics import StatisticsAsked as StatisticsAsked
+from isomorph.alignment.statistics import resolve_statistics as resolve_statistics

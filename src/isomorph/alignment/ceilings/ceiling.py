@@ -1,0 +1,98 @@
+"""What a noise ceiling is, and the steps that all of them share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# Below this number of stimuli neither a correlation nor an RDM says anything.
+MIN_STIMULI = 3
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """The best score that any model could reach.
+
+    Attributes
+    ----------
+    value, lower, upper : float
+        The ceiling, in the units of the score, and its bounds (for split halves a 95 % interval
+        over stimuli; over subjects the lower and upper noise ceiling). Never clipped: a ceiling
+        above 1 or a negative bound is what the data gave.
+    scale : {"r", "r2"}
+        Where scores are averaged and divided by it: as they are, or as squared correlations
+        (`value` is then the root of the mean reliability).
+    method : str
+        How it was estimated.
+    reason : str
+        Why the value is NaN; empty if it is not.
+    """
+
+    value: float
+    lower: float
+    upper: float
+    scale: str
+    method: str
+    reason: str = ""
+
+
+def spearman_brown(r: np.ndarray | float, factor: float = 2.0) -> np.ndarray | float:
+    """Reliability of a measurement `factor` times as long: k r / (1 + (k − 1) r).
+
+    Parameters
+    ----------
+    r : float or array
+        Correlation of two parallel measurements.
+    factor : float
+        How many such measurements the longer one holds (2: both halves together).
+
+    References
+    ----------
+    Spearman (1910), Brown (1910), British Journal of Psychology 3.
+
+    Examples
+    --------
+    >>> spearman_brown(0.5)
+    0.6666666666666666
+    """
+    return factor * r / (1 + (factor - 1) * r)
+
+
+def bootstrap_counts(n_stimuli: int, n_bootstrap: int, seed: int) -> np.ndarray:
+    """How often each stimulus is drawn: (n_bootstrap, n_stimuli)."""
+    rng = np.random.default_rng([seed, 1])
+    chances = np.full(n_stimuli, 1 / n_stimuli)
+    return rng.multinomial(n_stimuli, chances, size=n_bootstrap).astype(float)
+
+
+def central_interval(value: float, samples: np.ndarray) -> np.ndarray:
+    """A 95 % interval, (lower, upper): the value and the spread of the samples around their mean.
+
+    A bootstrap of a ratio lies off the estimate by about 1 / n_stimuli, as the estimate lies off
+    the truth; for the mean of many neuroids that is more than the interval is wide. NaN samples
+    are left out; without any sample the bounds are NaN.
+    """
+    finite = samples[np.isfinite(samples)]
+    if not len(finite):
+        return np.full(2, np.nan)
+    return value + np.quantile(finite, [0.025, 0.975]) - finite.mean()
+
+
+def signed_root(value: np.ndarray | float) -> np.ndarray:
+    """The root of the size, with the sign of the value."""
+    return np.sign(value) * np.sqrt(np.abs(value))
+
+
+def ceiling_from_reliability(
+    reliability: float, bounds: np.ndarray, scale: str, method: str
+) -> Ceiling:
+    """Root of a reliability and of its bounds; NaN with a reason if it is not above zero."""
+    if not np.isfinite(reliability):
+        return Ceiling(np.nan, np.nan, np.nan, scale, method, "the reliability is undefined")
+    if reliability <= 0:
+        low, high = bounds
+        reason = f"the mean reliability is {reliability:.3f} [{low:.3f}, {high:.3f}], not above 0"
+        return Ceiling(np.nan, np.nan, np.nan, scale, method, reason)
+    lower, upper = signed_root(bounds)
+    return Ceiling(float(np.sqrt(reliability)), float(lower), float(upper), scale, method)

@@ -1,0 +1,144 @@
+"""`Measured`: what metrics score against. Arrays with names, nothing of files or models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from isomorph.geometry import compute_rdm, upper_triangle
+
+GROUP = "group"
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One block of measurements: subjects that saw the same stimuli.
+
+    Parameters
+    ----------
+    positions : (n,) int array
+        Which of the benchmark's stimuli the rows are.
+    responses : (n, n_neuroids) float64 array or None
+        Mean over repeats. NaN only where a missing response is to be dropped.
+    repeats : (n, n_repetitions, n_neuroids) array or None
+        The single repeats, NaN where one is missing; ceilings come from them.
+    neuroid_ids : (n_neuroids,) array of str
+    groups : mapping of (region, subj_id) to int array
+        Which neuroids belong to a region of a subject; regions may overlap.
+    rdms : mapping of (region, subj_id) to (n, n) array
+        Measured RDMs, where there are no responses.
+    memo : dict
+        What metrics share and need compute once: RDMs, reliabilities.
+    """
+
+    positions: np.ndarray
+    responses: np.ndarray | None = None
+    repeats: np.ndarray | None = None
+    neuroid_ids: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=object))
+    groups: Mapping[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    rdms: Mapping[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    memo: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def n_stimuli(self) -> int:
+        """Number of stimuli of this block."""
+        return len(self.positions)
+
+    @property
+    def kind(self) -> str:
+        """``"responses"`` or ``"rdms"``."""
+        return "responses" if self.responses is not None else "rdms"
+
+    def group_responses(self, group: tuple[str, str]) -> np.ndarray:
+        """Mean responses (n, neuroids of the group)."""
+        assert self.responses is not None
+        return self.responses[:, self.groups[group]]
+
+    def rdm(
+        self,
+        group: tuple[str, str],
+        rows: np.ndarray,
+        *,
+        distance: str = "pearson",
+        response_scale: str = "none",
+    ) -> np.ndarray:
+        """RDM of a region of a subject over some stimuli, as its upper triangle.
+
+        Parameters
+        ----------
+        group : (region, subj_id)
+        rows : int array
+            Which stimuli of the block.
+        distance : str
+            As in `compute_rdm`; RDMs that were given as such keep theirs.
+        response_scale : str
+            ``"zscore"`` z-scores each neuroid over these stimuli first, so that neuroids with
+            large responses do not rule the pattern; ``"none"`` takes responses as they are.
+
+        Returns
+        -------
+        (n_pairs,) float64 array
+        """
+        key = (group, rows.tobytes(), distance, response_scale)
+        if key not in self.memo:
+            if self.kind == "rdms":
+                found = upper_triangle(self.rdms[group][np.ix_(rows, rows)])
+            else:
+                values = scale_responses(self.group_responses(group)[rows], response_scale)
+                found = upper_triangle(response_rdm(values, distance))
+            self.memo[key] = found
+        return self.memo[key]
+
+
+def scale_responses(values: np.ndarray, scale: str) -> np.ndarray:
+    """Scale each neuroid over the stimuli: ``"none"``, or ``"zscore"``.
+
+    A constant neuroid carries no pattern; z-scored it is left at zero.
+    """
+    if scale == "none":
+        return values
+    centred = values - np.nanmean(values, axis=0)
+    spread = np.nanstd(values, axis=0)
+    return centred / np.where(spread > 0, spread, 1.0)
+
+
+def response_rdm(values: np.ndarray, distance: str) -> np.ndarray:
+    """RDM over the rows of `values`; with missing values each pair uses what both have.
+
+    Parameters
+    ----------
+    values : (n, v) array
+        Responses, NaN where one is missing.
+    distance : str
+        As in `compute_rdm`; with missing values ``"pearson"`` only.
+
+    Returns
+    -------
+    (n, n) float64 array
+    """
+    if values.shape[1] < 2 and distance == "pearson":
+        # A correlation over one neuroid has no meaning.
+        return np.full((len(values), len(values)), np.nan)
+    present = np.isfinite(values)
+    if present.all():
+        return compute_rdm(values, distance)
+    if distance != "pearson":
+        raise ValueError(
+            f"nan='drop': RDMs with missing responses are defined for the distance 'pearson', got "
+            f"{distance!r}. Use rdm_distance='pearson', or drop the stimuli yourself."
+        )
+    mask = present.astype(float)
+    # Centred by the neuroids' mean, which changes nothing but the rounding of the sums below.
+    filled = np.where(present, values - np.nanmean(values), 0.0)
+    count = mask @ mask.T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        first = filled @ mask.T / count
+        mean_square = filled**2 @ mask.T / count - first**2
+        covariance = filled @ filled.T / count - first * first.T
+        rdm = 1.0 - covariance / np.sqrt(mean_square * mean_square.T)
+    rdm[count < 3] = np.nan
+    np.fill_diagonal(rdm, 0.0)
+    return rdm

@@ -1,0 +1,278 @@
+"""What a metric is: a callable with a frozen declaration, and the string that names it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from isomorph.alignment.ceilings import Ceiling
+from isomorph.alignment.measured import Measured
+from isomorph.alignment.representation import Representation
+from isomorph.extraction import Need
+from isomorph.registry import Registry, unknown_name
+from isomorph.resampling import Split
+
+
+@dataclass(frozen=True)
+class Part:
+    """One column value of ``cv_split``, and how a score of it may be used.
+
+    Parameters
+    ----------
+    cv_split : str
+        ``train``, ``test``, ``all``, ``fold0``.
+    rows : int array
+        The stimuli scored, as rows of the block.
+    selection : str
+        ``stimuli``, ``subjects+stimuli``, ``folds`` or ``in_sample``: how a layer can be chosen
+        for it without having seen it.
+    """
+
+    cv_split: str
+    rows: np.ndarray
+    selection: str
+
+
+@dataclass(frozen=True)
+class Score:
+    """One score of a layer: a row of the results.
+
+    Parameters
+    ----------
+    region, subj_id, cv_split : str
+    value : float
+        NaN where it is undefined; then `reason` says why.
+    n_stimuli : int
+        How many stimuli were scored.
+    n_neuroids : int or None
+    selection : str
+        See `Part`.
+    reason : str
+    per_neuroid : (n_neuroids,) array or None
+        Scores of the single neuroids.
+    neuroids : (n_neuroids,) int array or None
+        Which columns of the block's responses.
+    alphas : (n_neuroids,) array or None
+        Ridge penalties chosen.
+    alpha_at_edge : float
+        Share of neuroids whose alpha is at an edge of the grid.
+    artefacts : mapping of str to array
+        The RDM or the predictions behind the score.
+    """
+
+    region: str
+    subj_id: str
+    cv_split: str
+    value: float
+    n_stimuli: int
+    n_neuroids: int | None = None
+    selection: str = ""
+    reason: str = ""
+    per_neuroid: np.ndarray | None = None
+    neuroids: np.ndarray | None = None
+    alphas: np.ndarray | None = None
+    alpha_at_edge: float = float("nan")
+    artefacts: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a metric: its default, and what it may be.
+
+    Parameters
+    ----------
+    default : str, float, tuple of float or None
+    choices : tuple of str
+        Allowed words; empty: `read` decides.
+    read : callable
+        Turns the text of a metric string into the value.
+    summary : str
+    """
+
+    default: Any
+    choices: tuple[str, ...] = ()
+    read: Callable[[str], Any] = str
+    summary: str = ""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named comparison of a layer with measurements.
+
+    Parameters
+    ----------
+    name : str
+    compute : callable
+        ``compute(layer: Representation, measured: Measured, split: Split, **options)`` gives an
+        iterable of `Score`, one for each region, subject and part of the split.
+    parts : callable
+        ``parts(measured, split)`` gives every ((region, subj_id), `Part`) that `compute` scores.
+    needs : callable
+        ``needs(n_stimuli, train_positions, options)`` gives the `Need`s of one layer.
+    ceiling : callable
+        ``ceiling(measured, group, part, options, seed)`` gives the `Ceiling` of a region of a
+        subject over a part's stimuli.
+    normalise : callable
+        ``normalise(score, ceiling, options)`` gives the normalised score.
+    options : mapping of str to Option
+    data : frozenset of str
+        Kinds of measurements it can score: ``"responses"``, ``"rdms"``.
+    range : (float, float)
+        Lowest and highest score.
+    symmetric : bool
+        Whether exchanging the two sides leaves the score.
+    invariances : frozenset of str
+        Changes of the features that leave the score: ``"rotation"``, ``"isotropic scaling"``,
+        ``"translation"``, ``"permutation"``.
+    ceiling_scale : str
+        ``"r"`` or ``"r2"``: the scale on which scores are divided by the ceiling.
+    version : int
+        Goes up when the definition changes; it enters the fingerprint.
+    summary, reference : str
+    """
+
+    name: str
+    compute: Callable[..., Iterable[Score]]
+    parts: Callable[[Measured, Split], Iterable[tuple[tuple[str, str], Part]]]
+    needs: Callable[..., tuple[Need, ...]]
+    ceiling: Callable[..., Ceiling]
+    normalise: Callable[..., float]
+    options: Mapping[str, Option]
+    data: frozenset[str]
+    range: tuple[float, float]
+    symmetric: bool
+    invariances: frozenset[str]
+    ceiling_scale: str
+    version: int
+    summary: str
+    reference: str
+
+
+METRICS: Registry[Metric] = Registry("metric", "list_metrics() shows them all.")
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """A metric with its options: what a metric string such as ``cRSA[compare=spearman]`` says.
+
+    Parameters
+    ----------
+    metric : Metric
+    options : mapping
+        Every option, defaults included.
+    """
+
+    metric: Metric
+    options: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        """The metric string: options only where they are not the default."""
+        changed = {
+            name: value
+            for name, value in sorted(self.options.items())
+            if value != self.metric.options[name].default
+        }
+        if not changed:
+            return self.metric.name
+        inside = ",".join(f"{name}={_write(value)}" for name, value in changed.items())
+        return f"{self.metric.name}[{inside}]"
+
+    def with_defaults(self, **options: Any) -> MetricSpec:
+        """Set options that the metric has and that the metric string left at their default."""
+        new = dict(self.options)
+        for name, value in options.items():
+            option = self.metric.options.get(name)
+            if option is not None and new[name] == option.default:
+                new[name] = _checked(self.metric, name, value)
+        return MetricSpec(self.metric, new)
+
+
+def parse_metric(text: str) -> MetricSpec:
+    """Read a metric string.
+
+    Parameters
+    ----------
+    text : str
+        ``"cRSA"``, ``"cRSA[compare=spearman]"``, ``"eReg[alphas=0.1|1|10,scale=none]"``.
+
+    Returns
+    -------
+    MetricSpec
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such metric or option; gives the nearest.
+    ValueError
+        If the string cannot be read, or an option's value is not allowed.
+
+    Examples
+    --------
+    >>> str(parse_metric("cRSA[compare=pearson]"))
+    'cRSA'
+    """
+    match = re.fullmatch(r"\s*([\w-]+)\s*(?:\[(.*)\])?\s*", text)
+    if not match:
+        raise ValueError(
+            f"metric: expected a name with options in brackets (cRSA[compare=spearman]), got "
+            f"{text!r}."
+        )
+    metric = METRICS[match[1]]
+    options = {name: option.default for name, option in metric.options.items()}
+    for item in filter(None, (match[2] or "").split(",")):
+        name, equals, value = (part.strip() for part in item.partition("="))
+        if not equals:
+            raise ValueError(f"metric {text!r}: expected option=value in brackets, got {item!r}.")
+        options[name] = _checked(metric, name, value)
+    return MetricSpec(metric, options)
+
+
+def _checked(metric: Metric, name: str, value: Any) -> Any:
+    if name not in metric.options:
+        raise unknown_name(f"option of {metric.name}", name, metric.options)
+    option = metric.options[name]
+    if isinstance(value, str):
+        if option.choices and value not in option.choices:
+            raise unknown_name(f"value for {metric.name}[{name}=]", value, option.choices)
+        try:
+            return option.read(value)
+        except ValueError as error:
+            raise ValueError(f"metric {metric.name}: option {name}={value!r}: {error}") from None
+    return option.read(_write(value)) if value is not None else None
+
+
+def _write(value: Any) -> str:
+    if isinstance(value, tuple | list | np.ndarray):
+        return "|".join(f"{float(item):.12g}" for item in value)
+    return str(value)
+
+
+def read_alphas(text: str) -> tuple[float, ...] | None:
+    """Read ``0.1|1|10``: ridge penalties, positive, in rising order."""
+    if text == "None":
+        return None
+    values = tuple(float(item) for item in text.split("|"))
+    if any(not (value > 0 and np.isfinite(value)) for value in values) or list(values) != sorted(
+        set(values)
+    ):
+        raise ValueError("expected positive penalties in rising order, such as 0.1|1|10.")
+    return values
+
+
+def is_fold(split: Split) -> bool:
+    """Tell one of k folds: its score counts on the held-out part only."""
+    return split.test_name.startswith("fold")
+
+
+def split_parts(split: Split) -> list[Part]:
+    """Give the scored parts of a split of responses: both halves, or a fold's held-out part."""
+    if is_fold(split):
+        return [Part(split.test_name, split.test, "folds")]
+    return [
+        Part(split.train_name, split.train, "stimuli"),
+        Part(split.test_name, split.test, "stimuli"),
+    ]

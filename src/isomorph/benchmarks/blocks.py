@@ -1,0 +1,395 @@
+"""What was measured: `Block` (responses to stimuli) and `RDMSet` (dissimilarities alone)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from isomorph.registry import unknown_name
+from isomorph.stimuli import listing
+from isomorph.storage import hash_array, hash_json
+
+_DIMENSIONS = (("stimulus", "neuroid"), ("stimulus", "repetition", "neuroid"))
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Responses of neuroids that were all shown the same stimuli.
+
+    Parameters
+    ----------
+    responses : DataArray
+        Dimensions (stimulus, neuroid) or (stimulus, repetition, neuroid), with coordinates
+        ``stimulus`` (ids) and ``neuroid`` (ids), both unique. NaN where there is no measurement,
+        such as a repetition that a stimulus does not have.
+
+    Raises
+    ------
+    ValueError
+        If dimensions, coordinates or values are not so; infinite values are refused.
+
+    Examples
+    --------
+    >>> block = Block(xr.DataArray(
+    ...     np.ones((2, 3)),
+    ...     {"stimulus": ["a", "b"], "neuroid": ["n0", "n1", "n2"]},
+    ...     dims=("stimulus", "neuroid"),
+    ... ))
+    >>> block.n_repetitions, block.mean_responses().shape
+    (1, (2, 3))
+    """
+
+    responses: xr.DataArray
+
+    def __post_init__(self) -> None:
+        array = self.responses
+        if array.dims not in _DIMENSIONS:
+            raise ValueError(
+                f"responses: expected dimensions (stimulus, neuroid) or (stimulus, repetition, "
+                f"neuroid), got {tuple(array.dims)}. Use .transpose() or rename the dimensions."
+            )
+        for name in ("stimulus", "neuroid"):
+            if name not in array.coords:
+                raise ValueError(f"responses: expected a coordinate {name!r} with ids, got none.")
+            _refuse_repeated(name, [str(label) for label in array[name].values])
+        if 0 in array.shape:
+            raise ValueError(f"responses: expected data, got shape {array.shape}.")
+        if array.dtype.kind not in "fiub":
+            raise ValueError(f"responses: expected numbers, got dtype {array.dtype}.")
+        if array.dtype not in (np.float32, np.float64):
+            small = array.dtype == np.float16
+            array = array.astype(np.float32 if small else np.float64)
+        infinite = int(np.isinf(array.values).sum())
+        if infinite:
+            raise ValueError(
+                f"responses: expected finite numbers, or NaN where a measurement is missing, got "
+                f"{infinite} infinite values. Set them to NaN or repair them."
+            )
+        labels = {name: [str(x) for x in array[name].values] for name in ("stimulus", "neuroid")}
+        object.__setattr__(self, "responses", array.assign_coords(labels))
+
+    @property
+    def stimulus_ids(self) -> tuple[str, ...]:
+        """The stimuli, in the order of the first axis."""
+        return tuple(self.responses["stimulus"].values.tolist())
+
+    @property
+    def neuroid_ids(self) -> tuple[str, ...]:
+        """The neuroids, in the order of the last axis."""
+        return tuple(self.responses["neuroid"].values.tolist())
+
+    @property
+    def n_repetitions(self) -> int:
+        """How many repetitions the block has room for (1 if responses are given as means)."""
+        return self.responses.sizes.get("repetition", 1)
+
+    def repeats(self) -> np.ndarray:
+        """Count each stimulus's repetitions with any measurement: (n_stimuli,) int."""
+        present = ~np.isnan(self._stacked()).all(axis=2)
+        return present.sum(axis=1)
+
+    def mean_responses(self) -> xr.DataArray:
+        """Average over repetitions, each neuroid over those it has.
+
+        Returns
+        -------
+        DataArray (stimulus, neuroid)
+            NaN where a neuroid has no repetition of a stimulus. The dtype of the responses; sums
+            are float64.
+        """
+        if "repetition" not in self.responses.dims:
+            return self.responses
+        stacked = self._stacked()
+        total = np.zeros((stacked.shape[0], stacked.shape[2]))
+        count = np.zeros(total.shape, dtype=np.int64)
+        # One repetition at a time: nanmean would copy the whole block.
+        for repetition in range(stacked.shape[1]):
+            slab = stacked[:, repetition]
+            present = ~np.isnan(slab)
+            total += np.where(present, slab, 0)
+            count += present
+        mean = np.full(total.shape, np.nan)
+        np.divide(total, count, out=mean, where=count > 0)
+        return xr.DataArray(
+            mean.astype(stacked.dtype, copy=False),
+            {"stimulus": list(self.stimulus_ids), "neuroid": list(self.neuroid_ids)},
+            dims=("stimulus", "neuroid"),
+        )
+
+    def count_missing(self) -> int:
+        """Count the pairs of stimulus and neuroid without any measurement."""
+        return int(np.isnan(self._stacked()).all(axis=1).sum())
+
+    def select(
+        self,
+        stimuli: Sequence[int] | np.ndarray | None = None,
+        neuroids: Sequence[int] | np.ndarray | None = None,
+    ) -> Block:
+        """Give a block of some stimuli and neuroids, by position."""
+        chosen: dict[str, np.ndarray] = {}
+        if stimuli is not None:
+            chosen["stimulus"] = np.asarray(stimuli)
+        if neuroids is not None:
+            chosen["neuroid"] = np.asarray(neuroids)
+        return Block(self.responses.isel(chosen))
+
+    def fingerprint(self) -> str:
+        """Hash stimulus ids, neuroid ids and responses."""
+        return hash_json([self.stimulus_ids, self.neuroid_ids, hash_array(self.responses.values)])
+
+    def _stacked(self) -> np.ndarray:
+        """Give the responses as (stimulus, repetition, neuroid)."""
+        values = self.responses.values
+        return values if values.ndim == 3 else values[:, None, :]
+
+
+@dataclass(frozen=True, eq=False)
+class RDMSet:
+    """Measured dissimilarities, for data of which nothing else was published.
+
+    Parameters
+    ----------
+    rdms : ndarray (k, n, n)
+        One RDM a row of `frame`; stimuli in the benchmark's order. Symmetric, zero diagonal, NaN
+        where a pair was not measured. Kept as float64.
+    frame : DataFrame
+        Columns ``region`` and ``subj_id``, one row an RDM; each pair once.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit or an RDM is not one.
+
+    Examples
+    --------
+    >>> rdm = np.array([[0.0, 1.0], [1.0, 0.0]])
+    >>> rdms = RDMSet(rdm[None], pd.DataFrame({"region": ["IT"], "subj_id": ["human1"]}))
+    >>> rdms.get("IT", "human1").shape
+    (2, 2)
+    """
+
+    rdms: np.ndarray
+    frame: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        rdms = np.asarray(self.rdms, dtype=np.float64)
+        if rdms.ndim != 3 or rdms.shape[1] != rdms.shape[2] or 0 in rdms.shape:
+            raise ValueError(
+                f"rdms: expected shape (n_rdms, n_stimuli, n_stimuli), got {rdms.shape}. "
+                f"Turn vectors into squares with scipy.spatial.distance.squareform."
+            )
+        absent = [name for name in ("region", "subj_id") if name not in self.frame.columns]
+        if absent or len(self.frame) != len(rdms):
+            raise ValueError(
+                f"rdms: expected a frame with the columns region and subj_id and {len(rdms)} rows, "
+                f"got columns {list(self.frame.columns)} and {len(self.frame)} rows."
+            )
+        frame = self.frame.reset_index(drop=True)
+        frame = frame.assign(
+            region=frame["region"].astype(str), subj_id=frame["subj_id"].astype(str)
+        )
+        names = [f"{region} of {subject}" for region, subject in _pairs(frame)]
+        _refuse_repeated("RDM", names)
+        for name, rdm in zip(names, rdms, strict=True):
+            _check_rdm(name, rdm)
+        object.__setattr__(self, "rdms", rdms)
+        object.__setattr__(self, "frame", frame)
+
+    def __len__(self) -> int:
+        return len(self.rdms)
+
+    @property
+    def n_stimuli(self) -> int:
+        """How many stimuli the RDMs compare."""
+        return self.rdms.shape[1]
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """The regions, in the order they come."""
+        return tuple(dict.fromkeys(self.frame["region"]))
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """The subjects, in the order they come; ``group`` is a mean over subjects."""
+        return tuple(dict.fromkeys(self.frame["subj_id"]))
+
+    def get(self, region: str, subj_id: str) -> np.ndarray:
+        """Give one RDM, (n, n)."""
+        rows = {pair: row for row, pair in enumerate(_pairs(self.frame))}
+        if (region, subj_id) in rows:
+            return self.rdms[rows[region, subj_id]]
+        if region not in self.regions:
+            raise unknown_name("region", region, self.regions)
+        of_region = [subject for known, subject in rows if known == region]
+        raise unknown_name(f"subject of {region}", subj_id, of_region)
+
+    def select(
+        self,
+        rows: Sequence[int] | np.ndarray | None = None,
+        stimuli: Sequence[int] | np.ndarray | None = None,
+    ) -> RDMSet:
+        """Give some of the RDMs (by row of `frame`) over some of the stimuli (by position)."""
+        chosen = np.arange(len(self)) if rows is None else np.asarray(rows)
+        rdms = self.rdms[chosen]
+        if stimuli is not None:
+            kept = np.asarray(stimuli)
+            rdms = rdms[:, kept[:, None], kept]
+        return RDMSet(rdms, self.frame.iloc[chosen])
+
+    def fingerprint(self) -> str:
+        """Hash the RDMs and whose they are."""
+        return hash_json([hash_array(self.rdms), _pairs(self.frame)])
+
+
+def responses_from_presentations(
+    values: np.ndarray,
+    presentations: pd.DataFrame,
+    *,
+    neuroid_ids: Sequence[str] | None = None,
+    stimulus_ids: Sequence[str] | None = None,
+) -> Block:
+    """Arrange responses recorded trial by trial as stimulus × repetition × neuroid.
+
+    Parameters
+    ----------
+    values : ndarray (n_presentations, n_neuroids)
+        One row a presentation.
+    presentations : DataFrame
+        One row a presentation, with the column ``stimulus_id``. Other columns, such as the
+        session, are not needed. The k-th row of a stimulus is its k-th repetition. Of one subject:
+        where there is a column ``subj_id``, it has one value.
+    neuroid_ids : sequence of str, optional
+        By default ``neuroid-0`` …
+    stimulus_ids : sequence of str, optional
+        The order of the stimuli. By default that of their first presentation. Stimuli that were
+        never presented are refused.
+
+    Returns
+    -------
+    Block
+        Stimuli with fewer repetitions than the most frequent one are filled up with NaN.
+
+    Examples
+    --------
+    >>> block = responses_from_presentations(
+    ...     np.array([[1.0], [2.0], [3.0]]), pd.DataFrame({"stimulus_id": ["b", "a", "b"]})
+    ... )
+    >>> block.stimulus_ids, block.repeats().tolist()
+    (('b', 'a'), [2, 1])
+    """
+    values = np.asarray(values)
+    if "stimulus_id" not in presentations.columns:
+        raise ValueError(
+            f"presentations: expected a column stimulus_id, got {list(presentations.columns)}."
+        )
+    if values.ndim != 2 or len(values) != len(presentations):
+        raise ValueError(
+            f"presentations: expected values of shape ({len(presentations)} presentations, "
+            f"neuroids), got {values.shape}. Give one row of values a row of the table."
+        )
+    subjects = set(presentations["subj_id"]) if "subj_id" in presentations.columns else set()
+    if len(subjects) > 1:
+        raise ValueError(
+            f"presentations: expected one subject, got {len(subjects)}. Make a block for each "
+            f"subject and give make_benchmark a list of blocks."
+        )
+    unnamed = int(np.asarray(presentations["stimulus_id"].isna()).sum())
+    if unnamed:
+        raise ValueError(
+            f"presentations: expected a stimulus_id in every row, got {unnamed} rows without one. "
+            f"Drop these rows."
+        )
+    shown = [str(name) for name in presentations["stimulus_id"]]
+    order = list(dict.fromkeys(shown)) if stimulus_ids is None else [str(x) for x in stimulus_ids]
+    if set(order) != set(shown):
+        raise ValueError(
+            f"presentations: expected the {len(order)} stimuli of stimulus_ids, got "
+            f"{len(set(shown))}; never presented: {listing(sorted(set(order) - set(shown)))}; not "
+            f"in stimulus_ids: {listing(sorted(set(shown) - set(order)))}."
+        )
+    _refuse_repeated("stimulus", order)
+    row, repetition = _place_presentations(shown, order)
+    dtype = np.float32 if values.dtype == np.float32 else np.float64
+    shape = (len(order), int(repetition.max()) + 1, values.shape[1])
+    filled = np.full(shape, np.nan, dtype=dtype)
+    filled[row, repetition] = values
+    names = neuroid_names(values.shape[1]) if neuroid_ids is None else list(neuroid_ids)
+    return make_block(filled, order, names)
+
+
+def _place_presentations(shown: list[str], order: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Give each presentation's stimulus and how often that was shown before."""
+    position = {name: i for i, name in enumerate(order)}
+    earlier = [0] * len(order)
+    row = np.array([position[name] for name in shown])
+    repetition = np.empty_like(row)
+    for presentation, stimulus in enumerate(row.tolist()):
+        repetition[presentation] = earlier[stimulus]
+        earlier[stimulus] += 1
+    return row, repetition
+
+
+def make_block(
+    values: np.ndarray, stimulus_ids: Sequence[str], neuroid_ids: Sequence[str]
+) -> Block:
+    """Label an array (stimulus, neuroid) or (stimulus, repetition, neuroid) as a `Block`."""
+    values = np.asarray(values)
+    if values.ndim not in (2, 3):
+        raise ValueError(
+            f"responses: expected shape (n_stimuli, n_neuroids) or (n_stimuli, n_repetitions, "
+            f"n_neuroids), got {values.shape}."
+        )
+    if values.shape[-1] != len(neuroid_ids) or values.shape[0] != len(stimulus_ids):
+        raise ValueError(
+            f"responses: expected {len(stimulus_ids)} stimuli by {len(neuroid_ids)} neuroids, got "
+            f"shape {values.shape}. Stimuli are the first axis and neuroids the last."
+        )
+    coordinates = {"stimulus": list(stimulus_ids), "neuroid": list(neuroid_ids)}
+    return Block(xr.DataArray(values, coordinates, dims=_DIMENSIONS[values.ndim - 2]))
+
+
+def neuroid_names(n: int) -> list[str]:
+    """Make ids for neuroids that have none: ``neuroid-0`` …"""
+    width = len(str(max(n - 1, 0)))
+    return [f"neuroid-{i:0{width}d}" for i in range(n)]
+
+
+def _pairs(frame: pd.DataFrame) -> list[tuple[str, str]]:
+    return list(zip(frame["region"].tolist(), frame["subj_id"].tolist(), strict=True))
+
+
+def _refuse_repeated(what: str, names: Sequence[str]) -> None:
+    repeated = {name for name, count in Counter(names).items() if count > 1}
+    if repeated:
+        raise ValueError(
+            f"responses: expected each {what} once, but {len(repeated)} come more often: "
+            f"{listing(sorted(repeated))}. Give each its own id; repeats of a stimulus are "
+            f"arranged by responses_from_presentations."
+        )
+
+
+def _check_rdm(name: str, rdm: np.ndarray) -> None:
+    if np.isinf(rdm).any():
+        raise ValueError(
+            f"RDM {name}: expected finite numbers or NaN, got {int(np.isinf(rdm).sum())} infinite."
+        )
+    size = float(np.nanmax(np.abs(rdm))) if not np.isnan(rdm).all() else 0.0
+    gap = np.nan_to_num(np.abs(rdm - rdm.T))
+    one_sided = int((np.isnan(rdm) & ~np.isnan(rdm.T)).sum())
+    if one_sided or gap.max() > 1e-6 * size:
+        raise ValueError(
+            f"RDM {name}: expected a symmetric matrix, got halves that differ by up to "
+            f"{gap.max():.3g}, and {one_sided} pairs missing in one half only. Average it with its "
+            f"transpose if both halves measure the same."
+        )
+    if (np.abs(np.diag(rdm)) > 1e-6 * size).any():
+        raise ValueError(
+            f"RDM {name}: expected zeros on the diagonal, got up to "
+            f"{np.nanmax(np.abs(np.diag(rdm))):.3g}. A similarity matrix becomes an RDM as "
+            f"1 − similarity."
+        )

@@ -1,0 +1,85 @@
+"""The card that a benchmark shows of itself."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from isomorph.benchmarks.benchmark import Benchmark
+    from isomorph.benchmarks.blocks import Block
+
+_WIDTH = 96
+_SUBJECTS_SHOWN = 8
+
+
+def describe(benchmark: Benchmark) -> str:
+    """Say in a few lines what a benchmark holds.
+
+    Parameters
+    ----------
+    benchmark : Benchmark
+
+    Returns
+    -------
+    str
+        Name, stimuli, data, neuroids of each region and subject, citation and licence.
+    """
+    lines = [f"Benchmark {benchmark.name}"]
+    lines += _entry("about", benchmark.description)
+    ids = list(benchmark.stimuli.ids)
+    names = " … ".join(ids if len(ids) < 3 else [ids[0], ids[-1]])
+    lines += _entry("stimuli", f"{_count(len(ids), 'image')}, {names}")
+    for block in benchmark.blocks:
+        lines += _entry("responses", _block_line(block))
+    if benchmark.rdm_set is not None:
+        n = len(benchmark.stimuli)
+        lines += _entry("RDMs", f"{len(benchmark.rdm_set)} of {n} × {n}")
+    for region, mask in benchmark.regions.items():
+        counts = benchmark.neuroids.loc[mask, "subj_id"].value_counts(sort=False)
+        parts = [f"{subject} {count}" for subject, count in counts.items()]
+        lines += _entry(region, f"{_count(int(mask.sum()), 'neuroid')}: {_shorten(parts)}")
+    if benchmark.rdm_set is not None:
+        for region in benchmark.rdm_set.regions:
+            frame = benchmark.rdm_set.frame
+            subjects = frame.loc[frame["region"] == region, "subj_id"].tolist()
+            lines += _entry(region, f"{_count(len(subjects), 'RDM')}: {_shorten(subjects)}")
+    lines += _entry("cite", benchmark.citation)
+    lines += _entry("licence", benchmark.licence)
+    return "\n".join(lines)
+
+
+def _entry(label: str, text: str) -> list[str]:
+    """Lay one entry out, its label in a column of its own."""
+    if not text:
+        return []
+    label = f"  {label:<10}  "
+    return textwrap.wrap(text, _WIDTH, initial_indent=label, subsequent_indent=" " * len(label))
+
+
+def _block_line(block: Block) -> str:
+    n_neuroids = len(block.neuroid_ids)
+    line = f"{len(block.stimulus_ids)} stimuli × {n_neuroids} neuroids"
+    if "repetition" in block.responses.dims:
+        repeats = block.repeats()
+        low, high = int(repeats.min()), int(repeats.max())
+        line += f", {low} repeats" if low == high else f", {low}–{high} repeats"
+        line += f" (mean {np.mean(repeats):.1f})" if low < high else ""
+    else:
+        line += ", one value each"
+    missing = block.count_missing()
+    if missing:
+        line += f", {missing} missing"
+    return line
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _shorten(parts: list[str]) -> str:
+    if len(parts) <= _SUBJECTS_SHOWN:
+        return ", ".join(parts)
+    return ", ".join(parts[: _SUBJECTS_SHOWN - 2]) + f", … {parts[-1]}"

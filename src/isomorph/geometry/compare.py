@@ -1,0 +1,123 @@
+"""Comparison of RDMs. An RDM is a unit vector: all comparisons are one matrix product."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import scipy.stats
+from numpy.typing import ArrayLike
+
+from isomorph.geometry.rdm import n_stimuli_of, upper_triangle
+from isomorph.registry import Registry
+
+
+def _values(vectors: np.ndarray) -> np.ndarray:
+    return vectors
+
+
+def _average_ranks(vectors: np.ndarray) -> np.ndarray:
+    return np.asarray(scipy.stats.rankdata(vectors, method="average", axis=-1), dtype=np.float64)
+
+
+# What is done to the dissimilarities of an RDM before they are correlated.
+COMPARISONS: Registry[Callable[[np.ndarray], np.ndarray]] = Registry("RDM comparison")
+COMPARISONS.add("pearson", _values)
+COMPARISONS.add("spearman", _average_ranks)
+
+
+def unit_vectors(vectors: ArrayLike, method: str = "pearson") -> np.ndarray:
+    """Centre RDM vectors and scale them to length one, so that their products are correlations.
+
+    Parameters
+    ----------
+    vectors : array_like, (n_rdms, n_pairs) or (n_pairs,)
+    method : {"pearson", "spearman"}
+        ``"spearman"`` ranks the dissimilarities first, ties by their average rank.
+
+    Returns
+    -------
+    np.ndarray, same shape, float64
+        NaN for an RDM that is constant or holds a NaN: its correlations are undefined.
+
+    Examples
+    --------
+    >>> units = unit_vectors([[1.0, 2, 4], [3, 1, 1]])
+    >>> bool(np.isclose(units[0] @ units[1], np.corrcoef([1, 2, 4], [3, 1, 1])[0, 1]))
+    True
+    """
+    transform = COMPARISONS[method]
+    array = np.asarray(vectors, dtype=np.float64)
+    rows = np.atleast_2d(array)
+    units = np.full(rows.shape, np.nan)
+    # The extremes are exact, where a sum of squares would be left with rounding.
+    usable = np.isfinite(rows).all(axis=1) & (np.ptp(rows, axis=1) > 0)
+    centred = transform(rows[usable])
+    centred = centred - centred.mean(axis=1, keepdims=True)
+    # Scaled by the largest first: squares of tiny dissimilarities must not underflow.
+    centred /= np.abs(centred).max(axis=1, keepdims=True)
+    units[usable] = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    return units.reshape(array.shape)
+
+
+def compare_rdms(
+    first: ArrayLike, second: ArrayLike, method: str = "pearson"
+) -> float | np.ndarray:
+    """Correlate RDMs over their pairs of stimuli.
+
+    Parameters
+    ----------
+    first, second : array_like
+        One RDM, (n, n) or (n_pairs,), or a stack, (n_rdms, n, n) or (n_rdms, n_pairs). A square
+        array with a zero diagonal is one RDM.
+    method : {"pearson", "spearman"}
+
+    Returns
+    -------
+    float or np.ndarray, (n_first, n_second)
+        A float if both are one RDM. NaN where an RDM is constant or holds a NaN.
+
+    Raises
+    ------
+    ValueError
+        If a shape is none of these, or the two have different numbers of stimuli.
+    KeyError
+        If the method does not exist.
+
+    References
+    ----------
+    Kriegeskorte, Mur & Bandettini (2008), Frontiers in Systems Neuroscience 2:4.
+
+    Examples
+    --------
+    >>> compare_rdms([1.0, 2, 3], [[2.0, 4, 6], [3, 2, 1]]).round(6)
+    array([[ 1., -1.]])
+    """
+    vectors = [_as_vectors(rdm, name) for rdm, name in ((first, "first"), (second, "second"))]
+    n_pairs = [vector.shape[-1] for vector in vectors]
+    if n_pairs[0] != n_pairs[1]:
+        n_stimuli = [n_stimuli_of(pairs) for pairs in n_pairs]
+        raise ValueError(
+            f"compare_rdms: expected RDMs over the same stimuli, got {n_stimuli[0]} stimuli "
+            f"({n_pairs[0]} pairs) and {n_stimuli[1]} ({n_pairs[1]} pairs). "
+            "Take the stimuli that both have."
+        )
+    units = [unit_vectors(vector, method) for vector in vectors]
+    if vectors[0].ndim == vectors[1].ndim == 1:
+        return float(np.clip(units[0] @ units[1], -1, 1))
+    return np.clip(np.atleast_2d(units[0]) @ np.atleast_2d(units[1]).T, -1, 1)
+
+
+def _as_vectors(rdm: ArrayLike, name: str) -> np.ndarray:
+    """(n_pairs,) for one RDM, (n_rdms, n_pairs) for a stack."""
+    array = np.asarray(rdm, dtype=np.float64)
+    if array.ndim == 3 or (
+        array.ndim == 2 and array.shape[0] == array.shape[1] and not array.diagonal().any()
+    ):
+        array = upper_triangle(array)
+    if array.ndim not in (1, 2) or n_stimuli_of(array.shape[-1]) is None:
+        raise ValueError(
+            f"compare_rdms: {name} expected an RDM (n, n) with a zero diagonal, a vector of "
+            f"n(n − 1)/2 pairs, or a stack of either, got shape {array.shape}."
+        )
+    return array

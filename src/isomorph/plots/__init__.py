@@ -1,0 +1,6 @@
+"""Figures of results tables and RDMs. No torch, no models: arrays and tables in, figures out."""
+
+from isomorph.plots.best import plot_best as plot_best
+from isomorph.plots.layers import plot_layers as plot_layers
+from isomorph.plots.rdm import plot_rdm as plot_rdm
+from isomorph.plots.statistic import plot_statistic as plot_statistic

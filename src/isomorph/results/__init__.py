@@ -1,0 +1,17 @@
+"""The results table: its columns, the choice of layers, and its files. No torch."""
+
+from isomorph.results.candidates import filter_results as filter_results
+from isomorph.results.files import read_results as read_results
+from isomorph.results.files import write_results as write_results
+from isomorph.results.schema import COLUMNS as COLUMNS
+from isomorph.results.schema import GROUP_SUBJECT as GROUP_SUBJECT
+from isomorph.results.schema import NEUROID_COLUMNS as NEUROID_COLUMNS
+from isomorph.results.schema import REQUIRED as REQUIRED
+from isomorph.results.schema import SCHEMA_VERSION as SCHEMA_VERSION
+from isomorph.results.schema import SELECTIONS as SELECTIONS
+from isomorph.results.schema import check_results as check_results
+from isomorph.results.schema import make_neuroid_results as make_neuroid_results
+from isomorph.results.schema import make_results as make_results
+from isomorph.results.schema import statistic_columns as statistic_columns
+from isomorph.results.selection import mean_over_subjects as mean_over_subjects
+from isomorph.results.selection import select_layers as select_layers

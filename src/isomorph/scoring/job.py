@@ -1,0 +1,242 @@
+"""A scoring job: everything that was asked, checked, before the long work starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from isomorph.alignment import (
+    METRICS,
+    Measured,
+    MetricSpec,
+    Statistic,
+    StatisticsAsked,
+    parse_metric,
+    resolve_statistics,
+)
+from isomorph.benchmarks import Benchmark
+from isomorph.extraction import (
+    Inputs,
+    Model,
+    Need,
+    Plan,
+    available_memory,
+    make_plan,
+    resolve_device,
+)
+from isomorph.resampling import Split, given, kfold, odd_even, swapped
+from isomorph.scoring.measure import measure
+from isomorph.zoo import load_model
+
+SplitAsked = str | int | Split | tuple[Sequence[int], Sequence[int]]
+KEPT = ("rdms", "predictions")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What `score` will do.
+
+    Parameters
+    ----------
+    model, benchmark
+    metrics : tuple of MetricSpec
+    statistics : tuple of Statistic
+    measured : tuple of Measured
+        The benchmark's blocks.
+    splits : tuple of tuple of Split
+        For each block its splits, in rows of the block.
+    swap : bool
+        Whether the second of two splits is the first one the other way round.
+    inputs : Inputs
+    plan : Plan
+    needs : tuple of Need
+        What the stream provides of every layer: the union of what metrics and statistics ask.
+    device : torch.device
+    seed : int
+        For the halves and intervals of the ceilings.
+    nan : str
+    keep : tuple of str
+    """
+
+    model: Model
+    benchmark: Benchmark
+    metrics: tuple[MetricSpec, ...]
+    statistics: tuple[Statistic, ...]
+    measured: tuple[Measured, ...]
+    splits: tuple[tuple[Split, ...], ...]
+    swap: bool
+    inputs: Inputs
+    plan: Plan
+    needs: tuple[Need, ...]
+    device: torch.device
+    seed: int = 0
+    nan: str = "raise"
+    keep: tuple[str, ...] = ()
+
+
+def prepare(
+    model: Model | torch.nn.Module | str,
+    benchmark: Benchmark,
+    metrics: str | Sequence[str] | None = None,
+    *,
+    stats: StatisticsAsked = (),
+    layers: str | Iterable[str] | None = None,
+    rdm_distance: str = "pearson",
+    rdm_compare: str = "pearson",
+    score_types: str | Sequence[str] = "pearsonr",
+    alphas: Sequence[float] | None = None,
+    preset: str = "default",
+    split: SplitAsked = "odd_even",
+    swap: bool = False,
+    nan: str = "raise",
+    keep: Sequence[str] = (),
+    device: str | torch.device = "auto",
+    batch_size: int = 64,
+    memory_limit: int | str | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Job:
+    """Check everything that was asked and plan it; parameters as in `score`.
+
+    Cheap checks of names come first, then the data, the stimuli, and last the survey of the model.
+    """
+    specs = _read_metrics(
+        metrics,
+        benchmark,
+        {
+            "distance": rdm_distance,
+            "compare": rdm_compare,
+            "alphas": tuple(float(a) for a in alphas) if alphas is not None else None,
+            "preset": preset,
+        },
+        (score_types,) if isinstance(score_types, str) else tuple(score_types),
+    )
+    statistics = resolve_statistics(stats)
+    for kept in keep:
+        if kept not in KEPT:
+            raise ValueError(f"keep: expected some of {', '.join(KEPT)}, got {kept!r}.")
+    chosen = resolve_device(device)
+    measured = measure(benchmark, nan=nan)
+    splits = tuple(_make_splits(split, block, len(benchmark.stimuli), swap) for block in measured)
+    loaded = _as_model(model)
+    benchmark.stimuli.verify(progress=progress)
+    needs = _union_needs(specs, statistics, measured, splits, len(benchmark.stimuli))
+    keep_bytes = int(0.1 * available_memory(torch.device("cpu")))
+    inputs = Inputs(loaded, benchmark.stimuli, batch_size=batch_size, keep_bytes=keep_bytes)
+    plan = make_plan(
+        loaded, inputs, layers=layers, needs=needs, memory_limit=memory_limit, device=chosen
+    )
+    return Job(
+        model=loaded,
+        benchmark=benchmark,
+        metrics=specs,
+        statistics=statistics,
+        measured=tuple(measured),
+        splits=splits,
+        swap=swap,
+        inputs=inputs,
+        plan=plan,
+        needs=needs,
+        device=chosen,
+        seed=seed,
+        nan=nan,
+        keep=tuple(keep),
+    )
+
+
+def _as_model(model: Model | torch.nn.Module | str) -> Model:
+    if isinstance(model, Model):
+        return model
+    if isinstance(model, torch.nn.Module):
+        raise TypeError(
+            f"model: expected a Model or a name, got a {type(model).__name__} without its "
+            f"preprocessing. Wrap it: Model(module, preprocess)."
+        )
+    return load_model(model)
+
+
+def _read_metrics(
+    metrics: str | Sequence[str] | None,
+    benchmark: Benchmark,
+    shared: dict[str, Any],
+    score_types: tuple[str, ...],
+) -> tuple[MetricSpec, ...]:
+    kinds = {"responses"} if benchmark.blocks else set()
+    kinds |= {"rdms"} if benchmark.rdm_set is not None else set()
+    if metrics is None:
+        metrics = ["cRSA", "eReg", "eRSA"] if "responses" in kinds else ["cRSA"]
+    asked = [metrics] if isinstance(metrics, str) else list(metrics)
+    if not asked:
+        raise ValueError("metrics: expected one or more, got none. list_metrics() shows them.")
+    specs: list[MetricSpec] = []
+    for text in asked:
+        spec = parse_metric(text)
+        if not spec.metric.data & kinds:
+            raise ValueError(
+                f"metric {spec.metric.name} needs {' or '.join(sorted(spec.metric.data))}, but "
+                f"{benchmark.name} has {' and '.join(sorted(kinds)) or 'no data'} only. Metrics "
+                f"that fit: {', '.join(_fitting(kinds))}."
+            )
+        spec = spec.with_defaults(**shared)
+        for score_type in score_types if "score" in spec.metric.options else ("pearsonr",):
+            specs.append(spec.with_defaults(score=score_type))
+    return tuple({str(spec): spec for spec in specs}.values())
+
+
+def _fitting(kinds: set[str]) -> list[str]:
+    return [name for name, metric in METRICS.items() if metric.data & kinds]
+
+
+def _make_splits(
+    asked: SplitAsked, block: Measured, n_stimuli: int, swap: bool
+) -> tuple[Split, ...]:
+    n = block.n_stimuli
+    if isinstance(asked, int) and not isinstance(asked, bool):
+        splits = tuple(kfold(n, asked))
+    elif isinstance(asked, str):
+        if asked == "odd_even":
+            splits = (odd_even(n),)
+        elif asked.startswith("kfold") and asked[5:].isdigit():
+            splits = tuple(kfold(n, int(asked[5:])))
+        else:
+            raise ValueError(
+                f"split: expected 'odd_even', 'kfold5', a number of folds, a Split, or (train, "
+                f"test) positions, got {asked!r}."
+            )
+    else:
+        train, test = (asked.train, asked.test) if isinstance(asked, Split) else asked
+        wanted = given(train, test, n_stimuli)
+        rows = [
+            np.flatnonzero(np.isin(block.positions, part)) for part in (wanted.train, wanted.test)
+        ]
+        splits = (given(*rows, n),)
+    if swap and len(splits) > 1:
+        raise ValueError(
+            "swap: expected a split in two halves, got folds, which already take "
+            "every stimulus in turn. Leave swap out."
+        )
+    return (*splits, swapped(splits[0])) if swap else splits
+
+
+def _union_needs(
+    specs: Sequence[MetricSpec],
+    statistics: Sequence[Statistic],
+    measured: Sequence[Measured],
+    splits: Sequence[Sequence[Split]],
+    n_stimuli: int,
+) -> tuple[Need, ...]:
+    needs: dict[Need, None] = {}
+    for statistic in statistics:
+        needs.update(dict.fromkeys(statistic.needs))
+    for spec in specs:
+        for block, block_splits in zip(measured, splits, strict=True):
+            if block.kind not in spec.metric.data:
+                continue
+            for split in block_splits:
+                train = block.positions[split.train]
+                needs.update(dict.fromkeys(spec.metric.needs(n_stimuli, train, spec.options)))
+    return tuple(needs)

@@ -1,0 +1,104 @@
+"""From a benchmark to what metrics score against, checked before the long work starts."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from isomorph.alignment import Measured
+from isomorph.benchmarks import Benchmark
+
+logger = logging.getLogger(__name__)
+
+
+def measure(benchmark: Benchmark, *, nan: str = "raise") -> list[Measured]:
+    """Lay a benchmark's data out as blocks of arrays.
+
+    Parameters
+    ----------
+    benchmark : Benchmark
+    nan : str
+        ``"raise"``: a missing mean response is an error that counts them. ``"drop"``: that
+        stimulus is left out for that neuroid.
+
+    Returns
+    -------
+    list of Measured
+        One for each block of subjects that saw the same stimuli.
+
+    Raises
+    ------
+    ValueError
+        If responses are missing and `nan` is ``"raise"``, or nothing can be scored.
+    """
+    if nan not in {"raise", "drop"}:
+        raise ValueError(f"nan: expected 'raise' or 'drop', got {nan!r}.")
+    positions = {stimulus: i for i, stimulus in enumerate(benchmark.stimuli.ids)}
+    blocks = [_measure_block(benchmark, block, positions, nan) for block in benchmark.blocks]
+    if benchmark.rdm_set is not None:
+        frame = benchmark.rdm_set.frame
+        names = zip(frame["region"], frame["subj_id"], strict=True)
+        blocks.append(
+            Measured(
+                positions=np.arange(len(benchmark.stimuli)),
+                rdms={
+                    (str(region), str(subject)): np.asarray(rdm, dtype=float)
+                    for (region, subject), rdm in zip(names, benchmark.rdm_set.rdms, strict=True)
+                },
+            )
+        )
+    if not blocks:
+        raise ValueError(f"{benchmark.name}: it holds neither responses nor RDMs to score.")
+    return blocks
+
+
+def _measure_block(benchmark: Benchmark, block, positions: dict[str, int], nan: str) -> Measured:
+    stimuli = [str(item) for item in block.responses.coords["stimulus"].values]
+    ids = block.responses.coords["neuroid"].values.astype(str)
+    # In the order of the benchmark's stimuli, whatever the order of the block.
+    order = np.argsort([positions[stimulus] for stimulus in stimuli], kind="stable")
+    means = np.asarray(block.mean_responses(), dtype=float)[order]
+    missing = ~np.isfinite(means)
+    if missing.any() and nan == "raise":
+        raise ValueError(
+            f"{benchmark.name}: expected a response of every neuroid to every stimulus, got "
+            f"{int(missing.sum())} missing (NaN) in {int(missing.any(axis=0).sum())} of "
+            f"{len(ids)} neuroids, over {int(missing.any(axis=1).sum())} of {len(stimuli)} "
+            f"stimuli. Pass nan='drop' to leave a stimulus out for the neuroids that miss it."
+        )
+    constant = np.fmax.reduce(means, axis=0) == np.fmin.reduce(means, axis=0)
+    if constant.any():
+        logger.warning(
+            "%s: %d of %d neuroids respond the same to every stimulus (%s%s); their scores are NaN",
+            benchmark.name,
+            int(constant.sum()),
+            len(ids),
+            ", ".join(ids[constant][:3]),
+            ", …" if constant.sum() > 3 else "",
+        )
+    repeats = None
+    if "repetition" in block.responses.dims:
+        ordered = block.responses.transpose("stimulus", "repetition", "neuroid")
+        repeats = np.asarray(ordered.values, dtype=float)[order]
+    return Measured(
+        positions=np.array([positions[stimuli[i]] for i in order]),
+        responses=means,
+        repeats=repeats,
+        neuroid_ids=ids,
+        groups=_groups(benchmark, ids),
+    )
+
+
+def _groups(benchmark: Benchmark, ids: np.ndarray) -> dict[tuple[str, str], np.ndarray]:
+    """Which columns of a block belong to each region of each subject."""
+    column_of = {neuroid: column for column, neuroid in enumerate(ids)}
+    table = benchmark.neuroids
+    groups: dict[tuple[str, str], np.ndarray] = {}
+    for region, mask in benchmark.regions.items():
+        inside = table[mask]
+        for subject, rows in inside.groupby("subj_id", sort=False):
+            columns = [column_of[n] for n in rows["neuroid_id"] if n in column_of]
+            if columns:
+                groups[region, str(subject)] = np.array(columns)
+    return groups

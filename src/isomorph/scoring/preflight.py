@@ -1,0 +1,146 @@
+"""The pre-flight: what a job will compute and what it costs, said before it starts."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from isomorph.alignment import Part
+from isomorph.extraction import GramNeed, ProjectionNeed, available_memory, ready
+from isomorph.geometry import grams
+from isomorph.scoring.job import Job
+from isomorph.storage import format_size
+
+PROBE_FEATURES = 16_384
+PROBE_BATCH = 16
+# A ridge of a few hundred stimuli, or an RDM comparison, on one ordinary core.
+SECONDS_PER_SCORE = 0.005
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What a job will compute, with its cost.
+
+    Parameters
+    ----------
+    lines : tuple of (str, str)
+        What, and the words for it.
+    seconds : float
+        Estimate of the whole work, from a timed batch and a timed product on this machine.
+    memory_bytes : int
+        What the maps of the largest pass take, with the products.
+    disk_bytes : int
+        What kept artefacts will take.
+    n_scores : int
+        Rows of the results.
+    """
+
+    lines: tuple[tuple[str, str], ...]
+    seconds: float
+    memory_bytes: int
+    disk_bytes: int
+    n_scores: int
+
+    def __str__(self) -> str:
+        width = max(len(name) for name, _ in self.lines)
+        return "\n".join(f"{name:<{width}}  {words}" for name, words in self.lines)
+
+
+def preflight(job: Job) -> Preflight:
+    """Count and estimate what a job will do.
+
+    One batch and one product are timed; nothing else is computed.
+    """
+    plan = job.plan
+    names = [name for group in plan.passes for name in group]
+    features = sum(plan[name].n_features for name in names)
+    n_scores = len(names) * sum(1 for _ in scored_parts(job))
+    n_grams = sum(isinstance(need, GramNeed) for need in job.needs)
+    n_projections = sum(isinstance(need, ProjectionNeed) for need in job.needs)
+    n = len(job.inputs)
+    per_stimulus, per_feature = _time_forward(job), _time_product(n, job.device)
+    # A pass stops after its last layer; on average it runs a bit over half of the network.
+    passes = 1 + 0.6 * (len(plan.passes) - 1)
+    seconds = per_stimulus * n * passes + per_feature * features * n_grams
+    seconds += 20 * per_feature * features * n_projections + SECONDS_PER_SCORE * n_scores
+    pass_bytes = [sum(plan[name].n_bytes(n) for name in group) for group in plan.passes]
+    memory = max(pass_bytes, default=0) + 16 * n * n * n_grams
+    disk = _disk(job, len(names))
+    benchmark = job.benchmark
+    lines = (
+        ("model", job.model.uid),
+        ("benchmark", f"{benchmark.name}: {n} stimuli"),
+        ("metrics", ", ".join(map(str, job.metrics))),
+        *([("statistics", ", ".join(s.name for s in job.statistics))] if job.statistics else []),
+        ("layers", plan.summary()),
+        ("scores", f"{n_scores:,} ({n_scores // max(len(names), 1)} a layer)"),
+        (
+            "memory",
+            f"{format_size(memory)} at most at a time; "
+            f"{format_size(available_memory(job.device))} free on {job.device}",
+        ),
+        ("disk", f"{format_size(disk)} of artefacts" if disk else "the table and figures only"),
+        ("time", f"about {format_duration(seconds)}"),
+    )
+    return Preflight(lines, seconds, memory, disk, n_scores)
+
+
+def scored_parts(job: Job):
+    """Yield (metric, block, split, (region, subj_id), part) for every score of one layer."""
+    for spec in job.metrics:
+        for block, splits in zip(job.measured, job.splits, strict=True):
+            if block.kind not in spec.metric.data:
+                continue
+            for split in splits:
+                for group, part in spec.metric.parts(block, split):
+                    yield spec, block, split, group, part
+
+
+def format_duration(seconds: float) -> str:
+    """Write a duration as a person would: 40 seconds, 3 minutes, 2.5 hours."""
+    if seconds < 90:
+        return f"{max(round(seconds, -1 if seconds > 20 else 0), 1):.0f} seconds"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours"
+
+
+def _time_forward(job: Job) -> float:
+    """Seconds a stimulus takes: decoding, preprocessing and the forward pass."""
+    start = time.perf_counter()
+    batch = job.inputs.first(PROBE_BATCH).to(job.device)
+    decode = (time.perf_counter() - start) / PROBE_BATCH
+    with ready(job.model, job.device), torch.inference_mode():
+        job.model(batch.clone())
+        start = time.perf_counter()
+        job.model(batch)
+        if job.device.type == "cuda":
+            torch.cuda.synchronize(job.device)
+    return (time.perf_counter() - start) / PROBE_BATCH + 0.5 * decode
+
+
+def _time_product(n: int, device: torch.device) -> float:
+    """Seconds a feature takes in a Gram of `n` stimuli."""
+    probe = torch.zeros(n, PROBE_FEATURES, device=device)
+    grams(probe)
+    start = time.perf_counter()
+    grams(probe)
+    return (time.perf_counter() - start) / PROBE_FEATURES
+
+
+def _disk(job: Job, n_layers: int) -> int:
+    total = 0
+    for _, block, _, group, part in scored_parts(job):
+        total += _artefact_bytes(job, block, group, part)
+    return total * n_layers
+
+
+def _artefact_bytes(job: Job, block, group: tuple[str, str], part: Part) -> int:
+    size = 0
+    if "rdms" in job.keep:
+        size += 8 * len(part.rows) * (len(part.rows) - 1) // 2
+    if "predictions" in job.keep and block.kind == "responses":
+        size += 8 * len(part.rows) * len(block.groups[group])
+    return size

@@ -1,0 +1,279 @@
+"""`score`: the one place where model, benchmark and metric meet."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import numpy as np
+import pandas as pd
+import safetensors.numpy
+import torch
+
+from isomorph.alignment import Representation, StatisticsAsked
+from isomorph.benchmarks import Benchmark
+from isomorph.extraction import Layer, Model, stream_layers
+from isomorph.results import make_neuroid_results, make_results
+from isomorph.scoring.job import Job, SplitAsked, prepare
+from isomorph.scoring.preflight import preflight
+from isomorph.scoring.rows import Ceilings, Fingerprints, neuroid_block, result_row
+from isomorph.storage import atomic_write
+
+logger = logging.getLogger(__name__)
+
+SWAPPED = "_swapped"
+
+
+@overload
+def score(
+    model: Model | str,
+    benchmark: Benchmark | str,
+    metrics: str | Sequence[str] | None = ...,
+    *,
+    per_neuroid: Literal[False] = ...,
+    **options: Any,
+) -> pd.DataFrame: ...
+@overload
+def score(
+    model: Model | str,
+    benchmark: Benchmark | str,
+    metrics: str | Sequence[str] | None = ...,
+    *,
+    per_neuroid: Literal[True],
+    **options: Any,
+) -> tuple[pd.DataFrame, pd.DataFrame]: ...
+def score(
+    model: Model | str,
+    benchmark: Benchmark | str,
+    metrics: str | Sequence[str] | None = None,
+    *,
+    stats: StatisticsAsked = (),
+    layers: str | Iterable[str] | None = None,
+    rdm_distance: str = "pearson",
+    rdm_compare: str = "pearson",
+    score_types: str | Sequence[str] = "pearsonr",
+    alphas: Sequence[float] | None = None,
+    preset: str = "default",
+    split: SplitAsked = "odd_even",
+    swap: bool = False,
+    nan: str = "raise",
+    per_neuroid: bool = False,
+    keep: Sequence[str] = (),
+    keep_in: str | Path | None = None,
+    device: str | torch.device = "auto",
+    batch_size: int = 64,
+    memory_limit: int | str | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> pd.DataFrame | tuple[pd.DataFrame, pd.DataFrame]:
+    """Score every layer of a model against a benchmark, in as few forward passes as memory allows.
+
+    Parameters
+    ----------
+    model : Model or str
+        What `load_model` gives, `Model(module, preprocess)`, or a name.
+    benchmark : Benchmark or str
+        What `load_benchmark` gives, or a name.
+    metrics : str or sequence of str, optional
+        Metric strings such as ``"cRSA"`` or ``"eReg[scale=none]"``; by default all that fit the
+        benchmark. See `list_metrics`.
+    stats : sequence or mapping
+        Layer statistics, each a column: names (``["effective_dimensionality"]``), own functions
+        ``{"sparsity": f}`` of the (n_stimuli, n_features) features, or a list of both.
+    layers : str, iterable of str or None
+        Names or globs of layers; None is every distinct one.
+    rdm_distance, rdm_compare : str
+        Dissimilarity of stimuli and comparison of RDMs, for metrics that leave them open.
+    score_types : str or sequence of str
+        How a neuroid's prediction is scored: ``"pearsonr"``, ``"r2"``, ``"explained_variance"``.
+        Each gives rows of its own (``eReg[score=r2]``).
+    alphas : sequence of float, optional
+        Ridge penalties, in the units of the published grid: 5920 is the mean diagonal of the
+        training kernel. By default logspace(−1, 5, 7).
+    preset : str
+        ``"published"`` is the encoding pipeline of Conwell et al. 2024: sparse random projection,
+        plain standardisation, absolute penalties, alpha by Pearson r.
+    split : str, int, Split or (train, test)
+        ``"odd_even"`` (even positions train, odd test), ``"kfold5"`` or a number of folds, or
+        positions.
+    swap : bool
+        Score both directions of the split: the score is their mean, ``score_spread`` their
+        difference.
+    nan : str
+        ``"raise"``, or ``"drop"``: a stimulus without a response is left out for that neuroid.
+    per_neuroid : bool
+        Give a second table, one row a neuroid.
+    keep : sequence of str
+        ``"rdms"``, ``"predictions"``: written to `keep_in`, one file a score, named by its
+        fingerprint.
+    keep_in : str or Path, optional
+        Folder for what is kept.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``.
+    batch_size : int
+        Stimuli run through the model at once.
+    memory_limit : int or str, optional
+        What the maps of one pass may take, ``"8GB"``; by default half of what is free.
+    seed : int
+        For the ceilings' halves and intervals. Scores are not random.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    pandas.DataFrame, or two of them with ``per_neuroid=True``
+        One row a score; see ``isomorph.results.COLUMNS``. What is undefined is NaN, with a reason.
+
+    Raises
+    ------
+    UnknownNameError, ValueError, FileNotFoundError, MemoryError
+        Before the long work starts, for anything that will not work.
+
+    Examples
+    --------
+    >>> model = load_model("torchvision/alexnet")  # doctest: +SKIP
+    >>> results = score(model, load_benchmark("macaque_v4"))  # doctest: +SKIP
+    >>> select_layers(results)  # doctest: +SKIP
+    """
+    from isomorph.scoring.load import load_benchmark
+
+    if isinstance(benchmark, str):
+        benchmark = load_benchmark(benchmark)
+    if bool(keep) != (keep_in is not None):
+        raise ValueError("keep: expected keep= and keep_in= (a folder) together, got one of them.")
+    job = prepare(
+        model,
+        benchmark,
+        metrics,
+        stats=stats,
+        layers=layers,
+        rdm_distance=rdm_distance,
+        rdm_compare=rdm_compare,
+        score_types=score_types,
+        alphas=alphas,
+        preset=preset,
+        split=split,
+        swap=swap,
+        nan=nan,
+        keep=keep,
+        device=device,
+        batch_size=batch_size,
+        memory_limit=memory_limit,
+        seed=seed,
+        progress=progress,
+    )
+    logger.info("pre-flight\n%s", preflight(job))
+    results, neuroids = run_job(job, keep_in=keep_in, progress=progress)
+    return (results, neuroids) if per_neuroid else results
+
+
+def run_job(
+    job: Job, *, keep_in: str | Path | None = None, progress: bool = True
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Do a prepared job.
+
+    Returns
+    -------
+    results : pandas.DataFrame
+        One row a score.
+    neuroids : pandas.DataFrame
+        One row a neuroid and score, for metrics that score neuroids.
+    """
+    ceilings, fingerprints = Ceilings(job), Fingerprints(job)
+    rows: list[dict[str, Any]] = []
+    blocks: list[dict[str, Any]] = []
+    for layer, given in stream_layers(
+        job.model, job.inputs, job.plan, job.needs, device=job.device, progress=progress
+    ):
+        representation = Representation(given, len(job.inputs))
+        for row, neuroids in _score_layer(
+            job, layer, representation, ceilings, fingerprints, keep_in
+        ):
+            rows.append(row)
+            if neuroids is not None:
+                blocks.append(neuroids)
+    names = [statistic.name for statistic in job.statistics]
+    results, per_neuroid = make_results(rows, names), make_neuroid_results(blocks)
+    if job.swap:
+        results, per_neuroid = average_directions(results), average_directions(per_neuroid)
+    return results, per_neuroid
+
+
+def _score_layer(
+    job: Job,
+    layer: Layer,
+    representation: Representation,
+    ceilings: Ceilings,
+    fingerprints: Fingerprints,
+    keep_in: str | Path | None,
+) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
+    statistics = {item.name: float(item.compute(representation)) for item in job.statistics}
+    for spec in job.metrics:
+        for block, splits in zip(job.measured, job.splits, strict=True):
+            if block.kind not in spec.metric.data:
+                continue
+            for split in splits:
+                for score in spec.metric.compute(representation, block, split, **spec.options):
+                    ceiling = ceilings.of(spec, block, split, score)
+                    fingerprint = fingerprints.of(spec, split, layer, score)
+                    row = result_row(job, layer, spec, score, ceiling, fingerprint, statistics)
+                    if keep_in is not None:
+                        _keep(Path(keep_in), fingerprint, score.artefacts, job.keep)
+                    yield row, neuroid_block(block, spec, score, ceiling, row)
+
+
+def _keep(folder: Path, fingerprint: str, artefacts: Any, wanted: tuple[str, ...]) -> None:
+    arrays = {
+        name: np.ascontiguousarray(array) for name, array in artefacts.items() if name in wanted
+    }
+    if arrays:
+        with atomic_write(folder / f"{fingerprint}.safetensors") as temporary:
+            safetensors.numpy.save_file(arrays, temporary)
+
+
+def average_directions(frame: pd.DataFrame) -> pd.DataFrame:
+    """Average the two directions of a swapped split; their difference is the spread.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        With rows of ``train`` and ``train_swapped``, ``test`` and ``test_swapped``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each pair; text, counts and the fingerprint are those of the first direction.
+    """
+    frame = frame.copy()
+    frame["cv_split"] = frame["cv_split"].str.removesuffix(SWAPPED)
+    keys = [
+        name
+        for name in (
+            "model_uid",
+            "model_layer",
+            "metric",
+            "region",
+            "subj_id",
+            "cv_split",
+            "neuroid_id",
+        )
+        if name in frame
+    ]
+    averaged = [
+        "score",
+        "score_normalised",
+        "ceiling",
+        "ceiling_lower",
+        "ceiling_upper",
+        "alpha_at_edge",
+    ]
+    groups = frame.groupby(keys, sort=False, dropna=False)
+    first = groups.head(1).set_index(keys)
+    for name in (name for name in averaged if name in frame):
+        first[name] = groups[name].mean()
+    if "score_spread" in frame:
+        spread = groups["score"].max() - groups["score"].min()
+        first["score_spread"] = spread.where(groups.size() > 1)
+    return first.reset_index()[list(frame.columns)]

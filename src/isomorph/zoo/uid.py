@@ -1,0 +1,56 @@
+"""Model names: ``source/name@weights``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """A model uid taken apart.
+
+    Parameters
+    ----------
+    source : str
+        ``torchvision``.
+    name : str
+        ``alexnet``.
+    weights : str
+        ``IMAGENET1K_V1``, ``random-0``, ``file-1a2b3c4d``; empty for the source's default.
+    """
+
+    source: str
+    name: str
+    weights: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.source}/{self.name}" + (f"@{self.weights}" if self.weights else "")
+
+    @property
+    def random_seed(self) -> int | None:
+        """The seed of a random twin, None for other weights."""
+        match = re.fullmatch(r"random-(\d+)", self.weights)
+        return int(match[1]) if match else None
+
+
+def parse_uid(uid: str) -> ModelName:
+    """Take a uid apart.
+
+    Raises
+    ------
+    ValueError
+        If it has no source.
+
+    Examples
+    --------
+    >>> parse_uid("torchvision/alexnet@random-0")
+    ModelName(source='torchvision', name='alexnet', weights='random-0')
+    """
+    match = re.fullmatch(r"([\w-]+)/([^@]+)(?:@(.+))?", uid.strip())
+    if not match:
+        raise ValueError(
+            f"model: expected source/name or source/name@weights (torchvision/alexnet), got "
+            f"{uid!r}. list_models() shows the names."
+        )
+    return ModelName(match[1], match[2], match[3] or "")

@@ -1,0 +1,132 @@
+"""Benchmarks by name, and how their files are found, fetched and refused."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from isomorph.benchmarks import BENCHMARKS, list_benchmarks, load_registered
+from isomorph.benchmarks.authors import Publication, is_available, locate
+from isomorph.registry import UnknownNameError
+
+CONTENT = {"images.zip": b"pictures", "raw.npy": b"spikes"}
+PLACES = {"images.zip": "images/images.zip", "raw.npy": "raw/session.npy"}
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """A web server on this machine that stands for the authors'."""
+    for name, place in PLACES.items():
+        (tmp_path / "web" / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "web" / place).write_bytes(CONTENT[name])
+    handler = partial(Quiet, directory=str(tmp_path / "web"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
+        thread = threading.Thread(target=web.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{web.server_address[1]}/"
+        web.shutdown()
+        thread.join()
+
+
+def published(base_url: str) -> Publication:
+    files = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
+    return Publication("spikes", base_url, files, PLACES)
+
+
+@pytest.fixture
+def empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("ISOMORPH_DATA", raising=False)
+    monkeypatch.setenv("ISOMORPH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    return tmp_path / "cache"
+
+
+def test_files_are_fetched_once_and_checked(server: str, empty_machine: Path) -> None:
+    publication = published(server)
+    assert not is_available(publication)
+    folder = locate(publication)
+    assert {name: (folder / name).read_bytes() for name in CONTENT} == CONTENT
+    assert is_available(publication)
+    assert locate(published("http://127.0.0.1:1/")) == folder
+
+
+def test_a_changed_file_is_refused(server: str, empty_machine: Path, tmp_path: Path) -> None:
+    (tmp_path / "web" / PLACES["raw.npy"]).write_bytes(b"something else")
+    with pytest.raises(ValueError, match=r"(?i)hash"):
+        locate(published(server))
+    assert not any(path.name == "raw.npy" for path in empty_machine.rglob("*"))
+
+
+def test_without_a_network_the_error_says_where_to_put_the_files(empty_machine: Path) -> None:
+    with pytest.raises(
+        FileNotFoundError, match=r"expected images\.zip, raw\.npy.*ISOMORPH_DATA.*f"
+    ):
+        locate(published("http://127.0.0.1:1/"))
+
+
+def test_a_given_root_is_never_left(server: str, empty_machine: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "raw.npy").write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match=r"mine \(missing images\.zip\)"):
+        locate(published(server), tmp_path / "mine")
+    assert not empty_machine.exists()
+
+
+def test_the_list_has_a_row_for_each(empty_machine: Path) -> None:
+    table = list_benchmarks()
+    assert table["benchmark"].tolist() == list(BENCHMARKS)
+    needs_data = [entry.publication is not None for entry in BENCHMARKS.values()]
+    assert table["available"].tolist() == [not needed for needed in needs_data]
+    for name, entry in BENCHMARKS.items():
+        assert entry.name == name
+        assert entry.summary
+        assert entry.citation
+        assert entry.licence
+
+
+def test_every_published_file_has_a_hash_and_a_fixed_address() -> None:
+    for entry in BENCHMARKS.values():
+        if entry.publication is None:
+            continue
+        for file, digest in entry.publication.files.items():
+            assert len(digest) == 64
+            # An address of one commit, forty hexadecimal digits: it does not change.
+            parts = entry.publication.urls[file].split("/")
+            assert any(len(part) == 40 and set(part) <= set("0123456789abcdef") for part in parts)
+
+
+def test_files_on_this_machine_have_the_published_hashes(data_folder: Path) -> None:
+    table = list_benchmarks(data_folder)
+    assert table["available"].tolist() == [True] * len(BENCHMARKS)
+    known = {}
+    for line in (data_folder / "SHA256SUMS").read_text().splitlines():
+        digest, path = line.split()
+        known[path.removeprefix("./")] = digest
+    for entry in BENCHMARKS.values():
+        if entry.publication is not None:
+            for file, digest in entry.publication.files.items():
+                assert known[f"{entry.name}/{file}"] == digest
+
+
+def test_an_unknown_name_gets_the_nearest() -> None:
+    with pytest.raises(
+        UnknownNameError, match=r"unknown benchmark 'kriegeskorte'. Did you mean 'kri"
+    ):
+        load_registered("kriegeskorte")
+
+
+@pytest.mark.parametrize("name", ["kriegeskorte92", "macaque_v4"])
+def test_a_missing_folder_is_an_error_with_advice(name: str, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=rf"{name}: expected .*Put the files in a folder"):
+        load_registered(name, root=tmp_path / "nowhere")

@@ -1,0 +1,221 @@
+"""The stream against an oracle that clones at the hook, bit for bit, and a mutant that must fail."""
+
+from __future__ import annotations
+
+import warnings
+from collections import defaultdict
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torchvision import models
+
+from isomorph.extraction import FeatureExtractor, Model, extract_features
+from isomorph.extraction.stream import taps
+
+# Every family with its own tricks: in-place ReLU, shared modules, concatenation, residual sums,
+# windows, attention, channels-last blocks, auxiliary heads. (name, image side)
+ARCHITECTURES = [
+    ("alexnet", 64),
+    ("squeezenet1_1", 64),
+    ("vgg11", 32),
+    ("resnet18", 64),
+    ("densenet121", 64),
+    ("googlenet", 64),
+    ("mobilenet_v3_small", 64),
+    ("shufflenet_v2_x0_5", 64),
+    ("efficientnet_b0", 64),
+    ("convnext_tiny", 64),
+    ("swin_t", 64),
+    ("vit_b_16", 224),
+]
+
+
+def build(name: str) -> nn.Module:
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # googlenet's advice on its initialisation
+        torch.manual_seed(0)
+        return models.get_model(name, weights=None).eval()
+
+
+def images(n: int, side: int) -> torch.Tensor:
+    return torch.randn(n, 3, side, side, generator=torch.Generator().manual_seed(1))
+
+
+def clone_at_hook(module: nn.Module, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The oracle: plain hooks that clone every tensor as soon as it exists."""
+    found: dict[str, torch.Tensor] = {}
+    calls: dict[str, int] = defaultdict(int)
+
+    def hook_for(path: str):
+        def hook(_module, _inputs, output):
+            name = (path or "(root)") + (f"#{calls[path]}" if calls[path] else "")
+            calls[path] += 1
+            if isinstance(output, torch.Tensor):
+                found[name] = output.clone()
+            elif isinstance(output, tuple):
+                for i, item in enumerate(output):
+                    if item is not None:
+                        found[f"{name}[{i}]"] = item.clone()
+
+        return hook
+
+    handles = [part.register_forward_hook(hook_for(path)) for path, part in module.named_modules()]
+    with torch.inference_mode():
+        module(inputs.clone())
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+def differing(module: nn.Module, inputs: torch.Tensor) -> list[str]:
+    """Names of the layers whose extracted map differs from the oracle's in any bit."""
+    extractor = FeatureExtractor(
+        Model(module), inputs, batch_size=len(inputs), flatten=True, progress=False
+    )
+    maps = next(iter(extractor))
+    oracle = clone_at_hook(module, inputs)
+    assert len(maps) == len(extractor.plan.distinct)
+    wrong = []
+    for name, features in maps.items():
+        expected = oracle[name]
+        assert expected.shape[0] == len(inputs), name
+        if not torch.equal(features, expected.reshape(len(inputs), -1)):
+            wrong.append(name)
+    # What the plan calls a duplicate has the very values of its original.
+    for layer in extractor.plan.layers:
+        if layer.duplicate_of:
+            same = oracle[layer.name].reshape(len(inputs), -1)
+            assert torch.equal(same, oracle[layer.duplicate_of].reshape(len(inputs), -1))
+    return wrong
+
+
+@pytest.mark.parametrize(("name", "side"), ARCHITECTURES)
+def test_maps_equal_the_clone_at_hook_oracle_bit_for_bit(name, side):
+    assert differing(build(name), images(3, side)) == []
+
+
+@contextmanager
+def taps_by_reference(model, layers, consume):
+    """The mutant: keeps what the hook saw and reads it after the forward pass."""
+    seen = []
+    with taps(model, layers, lambda layer, flat: seen.append((layer, flat))) as run:
+
+        def late(batch):
+            run(batch)
+            for layer, flat in seen:
+                consume(layer, flat)
+            seen.clear()
+
+        yield late
+
+
+@pytest.mark.parametrize("name", ["alexnet", "resnet18", "densenet121"])
+def test_a_mutant_that_reads_by_reference_fails(name, monkeypatch):
+    monkeypatch.setattr("isomorph.extraction.stream.taps", taps_by_reference)
+    assert len(differing(build(name), images(3, 64))) >= 5
+
+
+def test_batch_size_and_memory_limit_do_not_change_the_maps():
+    model, inputs = Model(build("resnet18")), images(7, 32)
+    whole = extract_features(model, inputs, batch_size=7, progress=False)
+    small = extract_features(model, inputs, batch_size=3, progress=False)
+    grouped = FeatureExtractor(model, inputs, batch_size=7, memory_limit="1MB", progress=False)
+    assert len(grouped) > 3
+    parts: dict[str, torch.Tensor] = {}
+    for group in grouped:
+        assert sum(map(torch.Tensor.numel, group.values())) * 4 <= 1_000_000
+        parts |= group
+    assert list(parts) == list(whole)
+    for name, features in whole.items():
+        assert torch.equal(parts[name], features)
+        torch.testing.assert_close(small[name], features, rtol=1e-4, atol=1e-5)
+
+
+def test_maps_keep_their_shape_or_are_flattened():
+    model, inputs = Model(build("alexnet")), images(2, 64)
+    shaped = extract_features(model, inputs, ["features.0"], progress=False)
+    flat = extract_features(model, inputs, ["features.0"], flatten=True, progress=False)
+    assert shaped["features.0"].shape == (2, 64, 15, 15)
+    assert torch.equal(shaped["features.0"].reshape(2, -1), flat["features.0"])
+
+
+def test_the_pass_stops_after_the_last_layer_needed():
+    module = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    ran = []
+    module[2].register_forward_hook(lambda *_: ran.append("late"))
+    extractor = FeatureExtractor(Model(module), torch.randn(5, 4), layers="1", progress=False)
+    ran.clear()  # the survey runs all of it
+    list(extractor)
+    assert ran == []
+
+
+def test_a_single_layer_over_the_limit_is_one_clear_error():
+    with pytest.raises(MemoryError, match=r"layer features\.0: expected at most 10\.0 KB"):
+        FeatureExtractor(Model(build("alexnet")), images(2, 64), memory_limit="10KB")
+
+
+def test_several_passes_are_refused_where_all_maps_are_wanted_at_once():
+    with pytest.raises(MemoryError, match="more than one pass"):
+        extract_features(Model(build("resnet18")), images(4, 32), memory_limit="300KB")
+
+
+def test_a_shape_that_differs_from_the_plan_is_an_error():
+    class Growing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+            self.runs = 0
+
+        def forward(self, x):
+            self.runs += 1
+            return self.layer(x if self.runs < 3 else x.repeat(1, 2, 1))
+
+    extractor = FeatureExtractor(Model(Growing()), torch.randn(4, 1, 4), progress=False)
+    with pytest.raises(RuntimeError, match=r"layer layer: planned \(4, 1, 4\), got \(4, 2, 4\)"):
+        list(extractor)
+
+
+def test_a_layer_that_does_not_appear_is_an_error():
+    class Skipping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+            self.runs = 0
+
+        def forward(self, x):
+            self.runs += 1
+            return self.layer(x) if self.runs < 3 else x
+
+    extractor = FeatureExtractor(Model(Skipping()), torch.randn(4, 4), progress=False)
+    with pytest.raises(RuntimeError, match="planned layers did not appear: layer"):
+        list(extractor)
+
+
+def test_inputs_are_not_changed_by_an_in_place_model():
+    inputs = torch.randn(5, 4)
+    before = inputs.clone()
+    extract_features(Model(nn.Sequential(nn.ReLU(inplace=True))), inputs, progress=False)
+    assert torch.equal(inputs, before)
+
+
+def test_the_global_random_state_is_untouched():
+    model = Model(nn.Linear(4, 4))
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    extract_features(model, torch.ones(3, 4), progress=False)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_half_precision_and_integer_maps_come_as_float32():
+    class Mixed(nn.Module):
+        def forward(self, x):
+            return {"half": x.half(), "count": (x > 0).long(), "plain": x}
+
+    maps = extract_features(Model(Mixed()), torch.randn(4, 6), progress=False)
+    assert list(maps) == ["(root)[half]", "(root)[count]", "(root)[plain]"]
+    assert {features.dtype for features in maps.values()} == {torch.float32}
+    assert np.isin(maps["(root)[count]"].numpy(), (0, 1)).all()

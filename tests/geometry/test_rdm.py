@@ -1,0 +1,189 @@
+"""RDMs against scipy's float64 distances and rsatoolbox."""
+
+# The peers' annotations are not to be relied on.
+# pyright: reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false
+# pyright: reportPrivateImportUsage=false
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rsatoolbox.data import Dataset
+from rsatoolbox.rdm import calc_rdm
+from scipy.spatial.distance import pdist, squareform
+
+from isomorph.geometry import (
+    average_rdms,
+    compute_rdm,
+    grams,
+    rdm_from_gram,
+    square,
+    upper_triangle,
+)
+from isomorph.registry import UnknownNameError
+
+SCIPY = {
+    "pearson": "correlation",
+    "cosine": "cosine",
+    "euclidean": "euclidean",
+    "sqeuclidean": "sqeuclidean",
+}
+
+
+def exact(features: np.ndarray, method: str) -> np.ndarray:
+    """Distances in extended precision, one pair at a time."""
+    x = features.astype(np.longdouble)
+    if method == "pearson":
+        x = x - x.mean(axis=1, keepdims=True)
+    if method in ("pearson", "cosine"):
+        x = x / np.sqrt((x**2).sum(axis=1, keepdims=True))
+    rows, columns = np.triu_indices(len(x), 1)
+    squares = np.array([((x[i] - x[j]) ** 2).sum() for i, j in zip(rows, columns, strict=True)])
+    if method in ("pearson", "cosine"):
+        squares = squares / 2
+    return (np.sqrt(squares) if method == "euclidean" else squares).astype(np.float64)
+
+
+def normal(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+AWKWARD = {
+    "plain": normal((20, 900)),
+    "rectified": np.maximum(normal((20, 900)) + normal((900,), 1), 0),
+    "tiny noise on 1000": 1000 + 0.01 * normal((20, 900)),
+    "tiny noise on a common pattern": 10 * normal((900,), 1) + 0.01 * normal((20, 900)),
+    "own offset for each row": normal((20, 900)) + 100 * np.arange(20)[:, None],
+    "rows nearly constant": 5 + 1e-3 * normal((20, 900)) * np.repeat([1, 1000], 10)[:, None],
+    "rows nearly zero": normal((20, 900)) * np.repeat([1e-3, 1], [2, 18])[:, None],
+    "few features": normal((20, 3)),
+}
+
+
+@pytest.mark.parametrize("method", SCIPY)
+@pytest.mark.parametrize("name", AWKWARD)
+def test_float32_features_keep_the_precision_of_their_dissimilarities(
+    name: str, method: str
+) -> None:
+    features = AWKWARD[name].astype("f4")
+    rdm = compute_rdm(features, method)
+    # With three features, dissimilarities near 0 are differences of a few large numbers.
+    atol = 1e-6 if name == "few features" else 1e-12
+    np.testing.assert_allclose(upper_triangle(rdm), exact(features, method), rtol=1e-4, atol=atol)
+    np.testing.assert_array_equal(rdm, rdm.T)
+    assert not rdm.diagonal().any()
+
+
+@pytest.mark.parametrize("method", SCIPY)
+@pytest.mark.parametrize("name", ["plain", "rectified", "few features"])
+def test_float64_features_equal_scipy(name: str, method: str) -> None:
+    features = AWKWARD[name]
+    if name == "rectified":
+        features = features + 1e-3  # no zero row for cosine
+    rdm = compute_rdm(features, method)
+    np.testing.assert_allclose(upper_triangle(rdm), pdist(features, SCIPY[method]), rtol=1e-10)
+
+
+def test_rsatoolbox_agrees() -> None:
+    features = normal((15, 40))
+    ours = upper_triangle(compute_rdm(features, "pearson"))
+    theirs = calc_rdm(Dataset(features), method="correlation").get_vectors()[0]
+    np.testing.assert_allclose(ours, theirs, rtol=1e-10)
+    ours = upper_triangle(compute_rdm(features, "sqeuclidean", per_feature=True))
+    theirs = calc_rdm(Dataset(features), method="euclidean").get_vectors()[0]
+    np.testing.assert_allclose(ours, theirs, rtol=1e-10)
+
+
+def test_real_responses(data_folder: Path) -> None:
+    responses = np.load(data_folder / "macaque_v4" / "responses_210325.npy").T[:120]
+    single = responses.astype("f4")
+    for method, name in SCIPY.items():
+        for features, rtol in ((responses, 1e-10), (single, 1e-5)):
+            np.testing.assert_allclose(
+                upper_triangle(compute_rdm(features, method)),
+                pdist(features.astype("f8"), name),
+                rtol=rtol,
+            )
+
+
+def test_per_feature_divides_the_squared_distance() -> None:
+    features = normal((6, 25))
+    np.testing.assert_allclose(
+        compute_rdm(features, "euclidean", per_feature=True),
+        compute_rdm(features, "euclidean") / 5,
+    )
+    with pytest.raises(ValueError, match="per_feature=True: expected method sqeuclidean or"):
+        compute_rdm(features, "pearson", per_feature=True)
+
+
+def test_tensors_maps_and_subsets() -> None:
+    maps = torch.from_numpy(normal((10, 3, 4, 5)))
+    rdm = compute_rdm(maps, "cosine", device="cpu")
+    np.testing.assert_array_equal(rdm, compute_rdm(maps.flatten(1).numpy(), "cosine"))
+    chosen = [7, 1, 4]
+    np.testing.assert_allclose(
+        rdm_from_gram(grams(maps)[0], "cosine", indices=chosen), rdm[np.ix_(chosen, chosen)]
+    )
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("value", [0.1, 1000.3, 0.0])
+def test_constant_row_is_nan_under_pearson(dtype: str, value: float) -> None:
+    features = (normal((8, 500)) + 1000 * (value > 1)).astype(dtype)
+    features[2] = value
+    rdm = compute_rdm(features, "pearson")
+    others = np.delete(np.arange(8), 2)
+    assert np.isnan(rdm[2, others]).all()
+    assert np.isnan(rdm[others, 2]).all()
+    assert np.isfinite(rdm[np.ix_(others, others)]).all()
+    assert rdm[2, 2] == 0
+    assert np.isnan(compute_rdm(features, "cosine")[2, 0]) == (value == 0)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("size", [1e-1, 1e-3, 1e-5])
+def test_row_of_tiny_variance_is_not_nan(dtype: str, size: float) -> None:
+    features = normal((8, 500)).astype(dtype)
+    features[2] = (features[2] * size).astype(dtype)
+    rdm = compute_rdm(features, "pearson")
+    np.testing.assert_allclose(
+        upper_triangle(rdm), pdist(features.astype("f8"), "correlation"), rtol=1e-2
+    )
+
+
+def test_one_feature_or_constant_features_have_no_pearson_rdm() -> None:
+    for features in (normal((5, 1)), normal((5, 1)).astype("f4"), np.full((5, 30), 0.1, "f4")):
+        off = upper_triangle(compute_rdm(features, "pearson"))
+        assert np.isnan(off).all()
+
+
+def test_unknown_method_before_any_work() -> None:
+    with pytest.raises(
+        UnknownNameError, match="unknown RDM method 'pearsn'. Did you mean 'pearson'"
+    ):
+        compute_rdm(np.full((3, 3), np.nan), "pearsn")
+
+
+def test_triangle_and_square_are_those_of_squareform() -> None:
+    rdm = compute_rdm(normal((7, 9)), "euclidean")
+    np.testing.assert_array_equal(upper_triangle(rdm), squareform(rdm))
+    np.testing.assert_array_equal(square(upper_triangle(rdm)), rdm)
+    stack = np.stack([rdm, 2 * rdm])
+    assert upper_triangle(stack).shape == (2, 21)
+    np.testing.assert_array_equal(square(upper_triangle(stack)), stack)
+    with pytest.raises(ValueError, match=r"expected shape \(n, n\).*got \(7, 6\)"):
+        upper_triangle(rdm[:, 1:])
+    with pytest.raises(ValueError, match=r"got shape \(20,\). Was a pair dropped"):
+        square(np.zeros(20))
+
+
+def test_average_is_the_plain_mean() -> None:
+    stack = normal((4, 6, 6))
+    np.testing.assert_allclose(average_rdms(stack), sum(stack) / 4)
+    stack[1, 0, 1] = np.nan
+    assert np.isnan(average_rdms(stack)).sum() == 1
+    with pytest.raises(ValueError, match="expected a stack"):
+        average_rdms(np.zeros(3))

@@ -1,0 +1,233 @@
+"""Score over layers: the figure shows the table's numbers."""
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from isomorph.plots import plot_layers
+from isomorph.registry import UnknownNameError
+
+
+def lines(ax, label):
+    return [line for line in ax.get_lines() if line.get_label() == label]
+
+
+def texts(figure):
+    return [text.get_text() for ax in figure.axes for text in ax.texts]
+
+
+def drawn(figure, tmp_path):
+    figure.savefig(tmp_path / "figure.png", dpi=50)
+    return figure
+
+
+def mean_scores(frame, n_layers=30, **keys):
+    """Average by plain loops, without group."""
+    means = []
+    for layer in range(n_layers):
+        scores = [
+            row["score"]
+            for row in frame.to_dict("records")
+            if row["model_layer_index"] == layer
+            and row["subj_id"] != "group"
+            and all(row[name] == value for name, value in keys.items())
+        ]
+        means.append(sum(scores) / len(scores))
+    return np.array(means)
+
+
+def test_one_model_a_panel_a_metric(results, tmp_path):
+    frame = results()
+    figure = drawn(plot_layers(frame), tmp_path)
+    assert isinstance(figure, Figure)
+    assert [ax.get_title("left") for ax in figure.axes] == ["cRSA", "eReg"]
+    for ax, metric in zip(figure.axes, ["cRSA", "eReg"], strict=True):
+        for line, region in zip(lines(ax, "test"), ["V1", "IT"], strict=True):
+            expected = mean_scores(frame, metric=metric, region=region, cv_split="test")
+            np.testing.assert_allclose(line.get_ydata(), expected)
+            np.testing.assert_allclose(line.get_xdata(), np.arange(30) / 29)
+            assert line.get_linestyle() == "-"
+        for line, region in zip(lines(ax, "train"), ["V1", "IT"], strict=True):
+            expected = mean_scores(frame, metric=metric, region=region, cv_split="train")
+            np.testing.assert_allclose(line.get_ydata(), expected)
+            assert line.get_linestyle() == "--"
+        assert len(lines(ax, "subject")) == 4  # two subjects, two regions; group is no subject
+        bands = [patch.get_extents().transformed(ax.transData.inverted()) for patch in ax.patches]
+        np.testing.assert_allclose([(b.y0, b.y1) for b in bands], [(0.51, 0.7)] * 2)
+        assert ax.get_ylim()[0] == 0
+
+
+def test_the_chosen_layer_is_marked_and_named(results, tmp_path):
+    frame = results()
+    figure = drawn(plot_layers(frame), tmp_path)
+    for ax, metric in zip(figure.axes, ["cRSA", "eReg"], strict=True):
+        names = []
+        for dot, region in zip(lines(ax, "best"), ["V1", "IT"], strict=True):
+            train = mean_scores(frame, metric=metric, region=region, cv_split="train")
+            test = mean_scores(frame, metric=metric, region=region, cv_split="test")
+            best = int(np.argmax(train))
+            np.testing.assert_allclose(dot.get_xydata(), [[best / 29, test[best]]])
+            names.append(f"features.{best}.expand3x3_activation")
+        assert [text.get_text() for text in ax.texts] == names
+        boxes = [text.get_window_extent() for text in ax.texts]
+        assert not boxes[0].overlaps(boxes[1])
+        panel = ax.get_window_extent().padded(2)
+        assert all(panel.x0 <= box.x0 and box.x1 <= panel.x1 for box in boxes)
+
+
+def test_many_regions_get_a_panel_each_and_many_models_a_grid(results, tmp_path):
+    regions = [f"region{i}" for i in range(7)]
+    figure = drawn(plot_layers(results(regions, n_layers=5)), tmp_path)
+    shown = [ax for ax in figure.axes if ax.axison]
+    assert [ax.get_title("left") for ax in shown] == regions
+    assert all(len(lines(ax, "test")) == 2 for ax in shown)  # a line a metric
+    models = ("a/net@1", "a/net@random-0")
+    frame = results(models=models, n_layers=5)
+    figure = drawn(plot_layers(frame), tmp_path)
+    assert len(figure.axes) == 4
+    assert [ax.get_ylabel() for ax in figure.axes] == ["V1\nscore", "", "IT\nscore", ""]
+    line = lines(figure.axes[2], "test")[1]
+    expected = mean_scores(
+        frame, 5, model_uid=models[1], metric="cRSA", region="IT", cv_split="test"
+    )
+    np.testing.assert_allclose(line.get_ydata(), expected)
+    assert "net@random-0" in [text.get_text() for text in figure.legends[0].get_texts()]
+    assert all(len(ax.patches) == 1 for ax in figure.axes)  # one ceiling, whatever the model
+
+
+def test_top_keeps_the_highest_regions_and_says_so(results):
+    frame = results([f"region{i}" for i in range(9)], n_layers=4)
+    frame.loc[frame["region"].isin(["region3", "region7"]), "score"] += 0.5
+    figure = plot_layers(frame, top=2)
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels[:2] == ["region3", "region7"]
+    assert "7 more regions are not shown" in figure.legends[0].get_title().get_text()
+    with pytest.raises(ValueError, match="top: expected at least 1 region, got 0"):
+        plot_layers(frame, top=0)
+    many = results([f"r{i}" for i in range(25)], n_layers=2, subjects=("s1",), metrics=("cRSA",))
+    assert sum(ax.axison for ax in plot_layers(many).axes) == 20
+
+
+def test_true_layers_are_marked(results, tmp_path):
+    frame = results()
+    true = {"V1": "features.3.expand3x3_activation", "IT": "features.20.expand3x3_activation"}
+    figure = drawn(plot_layers(frame, true_layers=true, by="index"), tmp_path)
+    for ax in figure.axes:
+        assert [line.get_xdata()[0] for line in lines(ax, "true layer")] == [3, 20]
+        assert sum(text.get_text().startswith("true: features.3") for text in ax.texts) == 1
+    with pytest.raises(UnknownNameError, match=r"unknown region 'V2'. Did you mean 'V1'"):
+        plot_layers(frame, true_layers={"V2": "features.3"})
+    with pytest.raises(
+        UnknownNameError, match=r"unknown layer 'feature.3.expand3x3_activation'. Did"
+    ):
+        plot_layers(frame, true_layers={"V1": "feature.3.expand3x3_activation"})
+
+
+def test_what_is_asked_for_is_shown_in_that_order(results):
+    frame = results()
+    figure = plot_layers(frame, metrics=["eReg", "cRSA"], regions="IT", cv_split="train")
+    assert [ax.get_title("left") for ax in figure.axes] == ["eReg", "cRSA"]
+    expected = mean_scores(frame, metric="eReg", region="IT", cv_split="train")
+    np.testing.assert_allclose(lines(figure.axes[0], "train")[0].get_ydata(), expected)
+    assert not lines(figure.axes[0], "test")
+    figure = plot_layers(frame, normalised=True, subjects=False, regions=["IT", "V1"])
+    people = frame[(frame["subj_id"] != "group") & (frame["cv_split"] == "test")]
+    one = people[(people["region"] == "IT") & (people["metric"] == "cRSA")]
+    expected = one.groupby("model_layer_index")["score_normalised"].mean()
+    np.testing.assert_allclose(lines(figure.axes[0], "test")[0].get_ydata(), expected)
+    assert lines(figure.axes[0], "ceiling")[0].get_ydata() == [1, 1]
+    assert not lines(figure.axes[0], "subject")
+    assert figure.axes[0].get_ylabel() == "score / noise ceiling"
+
+
+def test_folds_are_averaged_and_all_is_marked_in_sample(results):
+    frame = results(splits=("fold0", "fold1", "fold2"), n_layers=6)
+    figure = plot_layers(frame)
+    expected = mean_scores(frame, 6, metric="cRSA", region="V1")
+    np.testing.assert_allclose(lines(figure.axes[0], "folds")[0].get_ydata(), expected)
+    best = lines(figure.axes[0], "best")[0].get_xydata()
+    np.testing.assert_allclose(best, [[np.argmax(expected) / 5, expected.max()]])
+    frame = results(splits=("all",), subjects=("monkey",), n_layers=6)
+    frame[["ceiling", "ceiling_lower", "ceiling_upper"]] = np.nan
+    figure = plot_layers(frame)
+    assert len(lines(figure.axes[0], "all")) == 2
+    assert not figure.axes[0].patches
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "all stimuli (in sample)" in legend
+    assert "single subject" not in legend
+    assert "noise ceiling" not in legend
+
+
+def test_group_is_shown_where_there_is_nobody_else(results):
+    frame = results(subjects=("group",), n_layers=4)
+    line = lines(plot_layers(frame).axes[0], "test")[0]
+    rows = frame[(frame["metric"] == "cRSA") & (frame["region"] == "V1")]
+    expected = rows.loc[rows["cv_split"] == "test", "score"]
+    np.testing.assert_allclose(line.get_ydata(), expected)
+
+
+def test_one_layer_negative_scores_and_odd_names(results, tmp_path):
+    frame = results(("V4",), ("cRSA",), subjects=("m",), n_layers=1)
+    frame["model_layer"] = "$a$_{b"
+    frame["score"] = -0.1
+    figure = drawn(plot_layers(frame), tmp_path)
+    ax = figure.axes[0]
+    assert ax.get_ylim()[0] < -0.1
+    assert len(lines(ax, "zero")) == 1
+    assert texts(figure) == ["$a$_{b"]
+
+
+def test_missing_scores_leave_gaps_and_regions_without_any_are_told(results, caplog):
+    frame = results(n_layers=5)
+    frame.loc[frame["region"] == "V1", "score"] = np.nan
+    frame.loc[frame["model_layer_index"] == 2, "score"] = np.nan
+    with caplog.at_level("WARNING"):
+        figure = plot_layers(frame)
+    assert "V1 is not drawn: every score is missing" in caplog.text
+    assert lines(figure.axes[0], "test")[0].get_xdata().tolist() == [0, 0.25, 0.75, 1]
+
+
+def test_several_benchmarks_are_told_apart(results):
+    frame = pd.concat([results(("IT",), n_layers=3), results(("IT",), n_layers=3, seed=1)])
+    frame["benchmark"] = np.repeat(["nsd", "mine"], len(frame) // 2)
+    figure = plot_layers(frame)
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend[:2] == ["nsd · IT", "mine · IT"]
+
+
+def test_errors(results):
+    frame = results(n_layers=3)
+    with pytest.raises(ValueError, match="missing the columns region, score"):
+        plot_layers(frame.drop(columns=["region", "score"]))
+    with pytest.raises(ValueError, match="missing the column score_normalised"):
+        plot_layers(frame.drop(columns="score_normalised"), normalised=True)
+    with pytest.raises(ValueError, match="at least one row, got none"):
+        plot_layers(frame.iloc[:0])
+    with pytest.raises(UnknownNameError, match=r"unknown metric 'eregg'. Did you mean 'eReg'\?"):
+        plot_layers(frame, metrics="eregg")
+    with pytest.raises(UnknownNameError, match=r"unknown region 'it'. Did you mean 'IT'\?"):
+        plot_layers(frame, regions=["it"])
+    with pytest.raises(UnknownNameError, match="unknown cv_split 'tset'. Did you mean 'test'"):
+        plot_layers(frame, cv_split="tset")
+    with pytest.raises(ValueError, match="by: expected 'depth' or 'index', got 'layer'"):
+        plot_layers(frame, by="layer")
+    empty = frame.assign(score=np.nan, reason="a constant response")
+    with pytest.raises(ValueError, match=r"every score is missing.*a constant response"):
+        plot_layers(empty)
+
+
+def test_nothing_global_is_touched(results, tmp_path):
+    before, frame = dict(matplotlib.rcParams), results(n_layers=4)
+    copy = frame.copy()
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    left, _ = figure.subfigures(1, 2)
+    assert plot_layers(frame, figure=left) is left
+    drawn(figure, tmp_path)
+    assert dict(matplotlib.rcParams) == before
+    assert plt.get_fignums() == []
+    pd.testing.assert_frame_equal(frame, copy)
+    png = plot_layers(frame)._repr_png_()
+    assert png.startswith(b"\x89PNG")
