@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from bench_rdm import measure, table
 
+from bench_rdm import measure, table
 from isomorph.encoding import RidgeFit, pearson_r, ridge_loo
 
 

@@ -44,7 +44,7 @@ def test_undefined_is_nan_for_that_target_alone(name: str) -> None:
     responses[:, 1] = 0.1
     responses[4, 2] = np.nan
     predictions[:, 3] = 0.1
-    predictions[::2, 3] += 2e-16
+    predictions[::2, 3] += 5e-17
     result = SCORE_TYPES[name](predictions, responses)
     # A constant prediction has an r2 (near 0) but no correlation.
     np.testing.assert_array_equal(np.isnan(result), [False, True, True, name == "pearsonr", False])

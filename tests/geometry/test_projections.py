@@ -25,7 +25,7 @@ def test_dimension_is_that_of_sklearn(n: int, eps: float) -> None:
 def test_published_dimensions() -> None:
     assert johnson_lindenstrauss_dim(1000) == 5920
     assert johnson_lindenstrauss_dim(640) == 5538
-    with pytest.raises(ValueError, match="0 < eps < 1, got n=10, eps=1.5"):
+    with pytest.raises(ValueError, match=r"0 < eps < 1, got n=10, eps=1.5"):
         johnson_lindenstrauss_dim(10, 1.5)
 
 
@@ -45,7 +45,7 @@ def test_matrix_and_projection_are_those_of_sklearn(p: int, k: int) -> None:
 
 def test_projection_errors() -> None:
     matrix = sparse_projection_matrix(50, 5, seed=0)
-    with pytest.raises(ValueError, match="expected 50 features .* got 40"):
+    with pytest.raises(ValueError, match=r"expected 50 features .* got 40"):
         project(np.zeros((3, 40)), matrix)
     features = np.zeros((3, 50))
     features[1] = np.nan

@@ -162,7 +162,7 @@ def test_one_feature_or_constant_features_have_no_pearson_rdm() -> None:
 
 def test_unknown_method_before_any_work() -> None:
     with pytest.raises(
-        UnknownNameError, match="unknown RDM method 'pearsn'. Did you mean 'pearson'"
+        UnknownNameError, match=r"unknown RDM method 'pearsn'\. Did you mean 'pearson'"
     ):
         compute_rdm(np.full((3, 3), np.nan), "pearsn")
 

@@ -1,4 +1,4 @@
-"""Effective dimensionality against PCA, and its correction against populations of known spectrum."""
+"""Effective dimensionality against PCA; its correction against known populations."""
 
 from __future__ import annotations
 

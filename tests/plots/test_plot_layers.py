@@ -78,6 +78,16 @@ def test_the_chosen_layer_is_marked_and_named(results, tmp_path):
         assert all(panel.x0 <= box.x0 and box.x1 <= panel.x1 for box in boxes)
 
 
+def test_a_long_name_at_the_edge_stays_in_the_panel(results, tmp_path):
+    frame = results(("V1",), ("cRSA",))
+    frame.loc[frame["model_layer_index"] == 0, "score"] = 0.45
+    figure = drawn(plot_layers(frame), tmp_path)
+    box = figure.axes[0].texts[0].get_window_extent()
+    panel = figure.axes[0].get_window_extent().padded(2)
+    assert figure.axes[0].texts[0].get_text() == "features.0.expand3x3_activation"
+    assert panel.x0 <= box.x0 < box.x1 <= panel.x1
+
+
 def test_many_regions_get_a_panel_each_and_many_models_a_grid(results, tmp_path):
     regions = [f"region{i}" for i in range(7)]
     figure = drawn(plot_layers(results(regions, n_layers=5)), tmp_path)
@@ -105,7 +115,7 @@ def test_top_keeps_the_highest_regions_and_says_so(results):
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels[:2] == ["region3", "region7"]
     assert "7 more regions are not shown" in figure.legends[0].get_title().get_text()
-    with pytest.raises(ValueError, match="top: expected at least 1 region, got 0"):
+    with pytest.raises(ValueError, match=r"top: expected at least 1 region, got 0"):
         plot_layers(frame, top=0)
     many = results([f"r{i}" for i in range(25)], n_layers=2, subjects=("s1",), metrics=("cRSA",))
     assert sum(ax.axison for ax in plot_layers(many).axes) == 20
@@ -200,19 +210,19 @@ def test_several_benchmarks_are_told_apart(results):
 
 def test_errors(results):
     frame = results(n_layers=3)
-    with pytest.raises(ValueError, match="missing the columns region, score"):
+    with pytest.raises(ValueError, match=r"missing the columns region, score"):
         plot_layers(frame.drop(columns=["region", "score"]))
-    with pytest.raises(ValueError, match="missing the column score_normalised"):
+    with pytest.raises(ValueError, match=r"missing the column score_normalised"):
         plot_layers(frame.drop(columns="score_normalised"), normalised=True)
-    with pytest.raises(ValueError, match="at least one row, got none"):
+    with pytest.raises(ValueError, match=r"at least one row, got none"):
         plot_layers(frame.iloc[:0])
     with pytest.raises(UnknownNameError, match=r"unknown metric 'eregg'. Did you mean 'eReg'\?"):
         plot_layers(frame, metrics="eregg")
     with pytest.raises(UnknownNameError, match=r"unknown region 'it'. Did you mean 'IT'\?"):
         plot_layers(frame, regions=["it"])
-    with pytest.raises(UnknownNameError, match="unknown cv_split 'tset'. Did you mean 'test'"):
+    with pytest.raises(UnknownNameError, match=r"unknown cv_split 'tset'. Did you mean 'test'"):
         plot_layers(frame, cv_split="tset")
-    with pytest.raises(ValueError, match="by: expected 'depth' or 'index', got 'layer'"):
+    with pytest.raises(ValueError, match=r"by: expected 'depth' or 'index', got 'layer'"):
         plot_layers(frame, by="layer")
     empty = frame.assign(score=np.nan, reason="a constant response")
     with pytest.raises(ValueError, match=r"every score is missing.*a constant response"):

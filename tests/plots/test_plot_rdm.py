@@ -126,7 +126,7 @@ def test_an_axes_can_be_given():
     ax = figure.subplots()
     assert plot_rdm(random_rdm(), ax=ax) is figure
     assert len(ax.images) == 1
-    with pytest.raises(ValueError, match="ax: expected one RDM, got 2. Pass figure= instead"):
+    with pytest.raises(ValueError, match=r"ax: expected one RDM, got 2. Pass figure= instead"):
         plot_rdm([random_rdm(), random_rdm()], ax=ax)
 
 
@@ -136,18 +136,18 @@ def test_rdm_errors():
         plot_rdm(squareform(rdm, checks=False))
     with pytest.raises(ValueError, match=r"one size, got \(4, 4\), \(5, 5\)"):
         plot_rdm([rdm, rdm[:4, :4]])
-    with pytest.raises(ValueError, match="labels: expected one for each of the 5 stimuli, got 2"):
+    with pytest.raises(ValueError, match=r"labels: expected one for each of the 5 stimuli, got 2"):
         plot_rdm(rdm, labels=["a", "b"])
-    with pytest.raises(ValueError, match="title: expected 1, one an RDM, got 2"):
+    with pytest.raises(ValueError, match=r"title: expected 1, one an RDM, got 2"):
         plot_rdm(rdm, title=["a", "b"])
-    with pytest.raises(ValueError, match="order: expected positions from 0 to 4"):
+    with pytest.raises(ValueError, match=r"order: expected positions from 0 to 4"):
         plot_rdm(rdm, order=[0, 5])
     with pytest.raises(ValueError, match=r"thumbnails: expected pictures of shape .* got \(4, 4\)"):
         plot_rdm(rdm, thumbnails=np.zeros((5, 4, 4)))
     with pytest.raises(ValueError, match=r"floats from 0 to 1, got float64 from 0 to 255. Rescale"):
         plot_rdm(rdm, thumbnails=np.tile([0.0, 255.0, 3.0], (5, 4, 4, 1)))
     with pytest.raises(
-        UnknownNameError, match="unknown colour map 'virdis'. Did you mean 'viridis'"
+        UnknownNameError, match=r"unknown colour map 'virdis'. Did you mean 'viridis'"
     ):
         plot_rdm(rdm, cmap="virdis")
 

@@ -18,7 +18,7 @@ def test_odd_even_trains_on_even_positions() -> None:
 
 def test_odd_even_needs_four_stimuli() -> None:
     assert odd_even(4).test.tolist() == [1, 3]
-    with pytest.raises(ValueError, match="at least 4 stimuli .* got 3"):
+    with pytest.raises(ValueError, match=r"at least 4 stimuli .* got 3"):
         odd_even(3)
 
 
@@ -87,7 +87,7 @@ def test_kfold_errors() -> None:
         kfold(3, 4)
     with pytest.raises(ValueError, match=r"\(2 groups\), got 3"):
         kfold(4, 3, groups=["a", "a", "b", "b"])
-    with pytest.raises(ValueError, match="between 2 and 5 folds .* got 1"):
+    with pytest.raises(ValueError, match=r"between 2 and 5 folds .* got 1"):
         kfold(5, 1)
     with pytest.raises(ValueError, match="one group for each of the 4 stimuli, got 3"):
         kfold(4, 2, groups=[0, 1, 2])

@@ -8,8 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from isomorph.results import make_neuroid_results, make_results, read_results, write_results
-from isomorph.results import select_layers
+from isomorph.results import (
+    make_neuroid_results,
+    make_results,
+    read_results,
+    select_layers,
+    write_results,
+)
 
 
 def table():
@@ -67,7 +72,7 @@ def test_bad_files(tmp_path):
     frame = table()
     with pytest.raises(ValueError, match=r"ends in .parquet or .csv, got 'results.xlsx'"):
         write_results(frame, tmp_path / "results.xlsx")
-    with pytest.raises(ValueError, match="missing the column region"):
+    with pytest.raises(ValueError, match=r"missing the column region"):
         write_results(frame.drop(columns="region"), tmp_path / "results.csv")
     assert not list(tmp_path.iterdir())
     with pytest.raises(FileNotFoundError, match=r"no file .*gone.csv. Check the path"):
@@ -82,7 +87,7 @@ def test_bad_files(tmp_path):
     with pytest.raises(ValueError, match=r"empty.csv: results: missing.*got no columns"):
         read_results(tmp_path / "empty.csv")
     pq.write_table(pa.table({"a": [1]}), tmp_path / "other.parquet")
-    with pytest.raises(ValueError, match="missing the columns model_uid"):
+    with pytest.raises(ValueError, match=r"missing the columns model_uid"):
         read_results(tmp_path / "other.parquet")
 
 
@@ -94,7 +99,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(pq, "write_table", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OSError, match=r"disk full"):
         write_results(table(), path)
     assert path.read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1

@@ -29,15 +29,13 @@ ROW = {
 
 def test_columns_stand_in_the_order_of_the_design():
     frame = make_results([ROW], ["effective_dimensionality", "sparsity"])
-    assert (
-        frame.columns.tolist()
-        == (
-            "model_uid model_layer model_layer_index metric benchmark region subj_id cv_split score "
-            "n_stimuli n_neuroids ceiling ceiling_lower ceiling_upper ceiling_scale score_normalised "
-            "selection reason fingerprint effective_dimensionality sparsity "
-            "ceiling_method alpha_at_edge score_spread"
-        ).split()
+    names = (
+        "model_uid model_layer model_layer_index metric benchmark region subj_id cv_split score",
+        "n_stimuli n_neuroids ceiling ceiling_lower ceiling_upper ceiling_scale score_normalised",
+        "selection reason fingerprint effective_dimensionality sparsity",
+        "ceiling_method alpha_at_edge score_spread",
     )
+    assert frame.columns.tolist() == " ".join(names).split()
     assert statistic_columns(frame) == ["effective_dimensionality", "sparsity"]
 
 
@@ -66,29 +64,29 @@ def test_rows_are_checked():
         UnknownNameError, match=r"results column 'ceilings'. Did you mean 'ceiling'"
     ):
         make_results([{**ROW, "ceilings": 1}])
-    with pytest.raises(ValueError, match="a row lacks region, score; it has model_uid"):
+    with pytest.raises(ValueError, match=r"a row lacks region, score; it has model_uid"):
         make_results([{k: v for k, v in ROW.items() if k not in ("region", "score")}])
-    with pytest.raises(UnknownNameError, match="unknown selection 'insample'.*in_sample"):
+    with pytest.raises(UnknownNameError, match=r"unknown selection 'insample'.*in_sample"):
         make_results([{**ROW, "selection": "insample"}])
-    with pytest.raises(ValueError, match="stats: expected names of their own.*score"):
+    with pytest.raises(ValueError, match=r"stats: expected names of their own.*score"):
         make_results([ROW], ["score"])
-    with pytest.raises(ValueError, match="each once, got ed"):
+    with pytest.raises(ValueError, match=r"each once, got ed"):
         make_results([ROW], ["ed", "ed"])
 
 
 def test_check_names_what_is_missing():
     frame = make_results([ROW])
     check_results(frame)
-    with pytest.raises(ValueError, match="missing the columns region, score; got model_uid"):
+    with pytest.raises(ValueError, match=r"missing the columns region, score; got model_uid"):
         check_results(frame.drop(columns=["region", "score"]))
-    with pytest.raises(ValueError, match="at least one row, got none"):
+    with pytest.raises(ValueError, match=r"at least one row, got none"):
         check_results(frame.iloc[:0], allow_empty=False)
-    with pytest.raises(TypeError, match="expected a pandas DataFrame, got list"):
+    with pytest.raises(TypeError, match=r"expected a pandas DataFrame, got list"):
         check_results([ROW])
 
 
 def test_neuroid_table():
-    block = {k: v for k, v in ROW.items()} | {
+    block = ROW | {
         "neuroid_id": ["a", "b", 3],
         "score": [0.1, None, 0.3],
     }
@@ -101,7 +99,7 @@ def test_neuroid_table():
     assert frame["alpha"].tolist() == [1.0, 10.0, 100.0, 2.0]
     assert frame["reason"].isna().tolist() == [True, False, True, True]
     assert frame["region"].tolist() == ["V4"] * 4
-    with pytest.raises(ValueError, match="alpha has 3 values for 1 neuroids"):
+    with pytest.raises(ValueError, match=r"alpha has 3 values for 1 neuroids"):
         make_neuroid_results([other | {"alpha": [1, 2, 3]}])
-    with pytest.raises(ValueError, match="a row lacks neuroid_id"):
+    with pytest.raises(ValueError, match=r"a row lacks neuroid_id"):
         make_neuroid_results([ROW])

@@ -251,11 +251,11 @@ def test_names_that_do_not_exist():
         select_layers(frame, group=("model_uid", "regions"))
     with pytest.raises(UnknownNameError, match=r"unknown region 'v1'. Did you mean 'V1'\?"):
         select_layers(frame, filters={"region": ["IT", "v1"]})
-    with pytest.raises(UnknownNameError, match="unknown column 'rgion'"):
+    with pytest.raises(UnknownNameError, match=r"unknown column 'rgion'"):
         filter_results(frame, {"rgion": "V1"})
-    with pytest.raises(ValueError, match="leave out model_layer, model_layer_index and cv_split"):
+    with pytest.raises(ValueError, match=r"leave out model_layer, model_layer_index and cv_split"):
         select_layers(frame, group=("metric", "cv_split"))
-    with pytest.raises(ValueError, match="missing the column subj_id"):
+    with pytest.raises(ValueError, match=r"missing the column subj_id"):
         select_layers(frame.drop(columns="subj_id"))
 
 
@@ -264,7 +264,7 @@ def test_rows_that_cannot_be_told_apart_are_an_error():
     with pytest.raises(ValueError, match=r"336 rows share.*They differ in subj_id: add that to"):
         select_layers(frame, group=("model_uid", "metric", "region"))
     seeds = pd.concat([frame.assign(seed=0), frame.assign(seed=1)])
-    with pytest.raises(ValueError, match="They differ in seed"):
+    with pytest.raises(ValueError, match=r"They differ in seed"):
         select_layers(seeds)
     assert len(select_layers(seeds, group=(*KEYS, "seed"))) == 48
 

@@ -1,4 +1,4 @@
-"""Ridge regression in its dual form: exact over all features, exact leave-one-out, intercept too."""
+"""Ridge regression in its dual form, exact over all features, with exact leave-one-out."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from isomorph.storage import hash_json, hash_state_dict
+from isomorph.storage import hash_json
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +76,18 @@ class Model:
     def fingerprint(self) -> str:
         """Hash what decides the model's answers: weights, structure and preprocessing."""
         return hash_json([self.uid, self.weights_hash(), repr(self.module), self.preprocess_spec])
+
+
+def hash_state_dict(state: Mapping[str, torch.Tensor]) -> str:
+    """Hash a model's weights: names, dtypes, shapes and values, whatever their order or device."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        digest.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
+        if value.numel():
+            # Viewed as bytes, since NumPy knows no bfloat16.
+            digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 @contextmanager

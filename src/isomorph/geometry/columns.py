@@ -30,9 +30,9 @@ class Scaling:
     kind : {"floored", "standard"}
         ``"floored"`` divides by sqrt(s² + mean s²), s² the population variance of the column over
         the training stimuli and mean s² its mean over all columns: a unit that is silent on all but
-        one training stimulus has a tiny s and would explode on a test stimulus. If no column varies,
-        nothing is divided. ``"standard"`` divides by s, or by 1 where the column is constant, as
-        scikit-learn's ``StandardScaler`` does.
+        one training stimulus has a tiny s and would explode on a test stimulus. If no column
+        varies, nothing is divided. ``"standard"`` divides by s, or by 1 where the column is
+        constant, as scikit-learn's ``StandardScaler`` does.
 
     Examples
     --------
@@ -142,8 +142,8 @@ def _moments(block: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     # Two passes: the mean is subtracted before squaring, so nothing cancels.
     centred = block - mean
     variance = centred.square_().mean(dim=0).double()
-    # A constant column's mean may be rounded, which leaves a tiny false variance. Only columns whose
-    # variance is within reach of that rounding are looked at again.
+    # A constant column's mean may be rounded, which leaves a tiny false variance. Only columns
+    # whose variance is within reach of that rounding are looked at again.
     rounding = block.shape[0] * torch.finfo(block.dtype).eps * mean.double().abs()
     doubtful = torch.nonzero((variance > 0) & (variance <= rounding.square())).flatten()
     if doubtful.numel():

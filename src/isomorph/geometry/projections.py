@@ -106,7 +106,7 @@ def project(features: torch.Tensor | np.ndarray, matrix: scipy.sparse.csr_matrix
     """
     rows = as_features(features)
     n, p = rows.shape
-    k, expected = (int(size) for size in np.shape(matrix))
+    k, expected = matrix.shape  # pyright: ignore
     if p != expected:
         raise ValueError(
             f"project: expected {expected} features (the matrix's columns), got {p}. "

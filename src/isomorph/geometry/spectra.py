@@ -12,8 +12,8 @@ def effective_dimensionality(features: Gram | torch.Tensor | np.ndarray) -> floa
     """Effective dimensionality (participation ratio) of the features over the stimuli.
 
     (Σλ)² / Σλ², λ the eigenvalues of the covariance of the features over the stimuli; computed as
-    trace(K)² / ‖K‖² of the doubly centred Gram K, without an eigendecomposition. It is biased by the
-    number of stimuli, to about 1/(1/ED + 1/n); see `effective_dimensionality_corrected`.
+    trace(K)² / ‖K‖² of the doubly centred Gram K, without an eigendecomposition. It is biased by
+    the number of stimuli, to about 1/(1/ED + 1/n); see `effective_dimensionality_corrected`.
 
     Parameters
     ----------

@@ -79,7 +79,8 @@ def top_areas(frame: pd.DataFrame, value: str, top: int | None) -> tuple[pd.Data
         return frame, 0
     # By the score's rank within its metric, as metrics differ in their range.
     peak = frame.groupby(["metric", "area"], observed=True)[value].max()
-    order = peak.groupby("metric", observed=True).rank(ascending=True).groupby("area").mean()
+    ranks = peak.groupby("metric", observed=True).rank(ascending=False)
+    order = ranks.groupby("area", observed=True).mean()
     kept = set(order.sort_values(kind="stable").index[:limit])
     logger.info("plot_layers shows %d of %d regions; see regions= and top=", limit, len(areas))
     shown = frame.loc[frame["area"].isin(kept)]

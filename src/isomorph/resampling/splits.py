@@ -219,7 +219,8 @@ def _positions(values: ArrayLike, name: str) -> np.ndarray:
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise ValueError(
             f"split: {name} expected a list of whole-number positions, got "
-            f"{array.dtype} of shape {array.shape}. Turn a mask into positions: np.flatnonzero(mask)."
+            f"{array.dtype} of shape {array.shape}. "
+            "Turn a mask into positions: np.flatnonzero(mask)."
         )
     return array.astype(np.int64)
 

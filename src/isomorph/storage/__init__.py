@@ -1,6 +1,7 @@
 """Content hashes, atomic writes, sizes, and where data lives."""
 
 from isomorph.storage.data import cache_folder as cache_folder
+from isomorph.storage.data import data_folders as data_folders
 from isomorph.storage.data import find_data as find_data
 from isomorph.storage.files import atomic_write as atomic_write
 from isomorph.storage.hashing import canonical_json as canonical_json
@@ -8,6 +9,5 @@ from isomorph.storage.hashing import hash_array as hash_array
 from isomorph.storage.hashing import hash_bytes as hash_bytes
 from isomorph.storage.hashing import hash_file as hash_file
 from isomorph.storage.hashing import hash_json as hash_json
-from isomorph.storage.hashing import hash_state_dict as hash_state_dict
 from isomorph.storage.sizes import format_size as format_size
 from isomorph.storage.sizes import parse_size as parse_size

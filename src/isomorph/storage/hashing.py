@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 DIGEST_BYTES = 16
 
@@ -37,18 +35,6 @@ def hash_file(path: str | Path) -> str:
         return hashlib.file_digest(
             handle, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)
         ).hexdigest()
-
-
-def hash_state_dict(state: Mapping[str, torch.Tensor]) -> str:
-    """Hash a model's weights: names, dtypes, shapes and values, whatever their order or device."""
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    for name in sorted(state):
-        value = state[name].detach().cpu().contiguous()
-        digest.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
-        if value.numel():
-            # Viewed as bytes, since NumPy knows no bfloat16.
-            digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def canonical_json(content: Any) -> str:

@@ -1,0 +1,170 @@
+"""The command line: thin commands over the public face."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from isomorph.cli.show import show_error, show_line, show_pairs, show_table
+
+app = typer.Typer(
+    name="isomorph",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Does this model represent the world the way that brain does?",
+)
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", help="Folder of benchmark data (default: ISOMORPH_DATA)."),
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="Folder for results.parquet and figures.")
+]
+ProgressOption = Annotated[bool, typer.Option(help="Show progress bars.")]
+MemoryOption = Annotated[
+    str | None,
+    typer.Option(
+        help="What the maps of one pass may take, as 8GB (default: half of what is free)."
+    ),
+]
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Show an expected error as one message; with ISOMORPH_TRACEBACK=1 as Python does."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, OSError, MemoryError) as error:
+        if os.environ.get("ISOMORPH_TRACEBACK"):
+            raise
+        show_error(error)
+        raise typer.Exit(2) from error
+
+
+@app.command()
+def score(
+    model: Annotated[str, typer.Argument(help="torchvision/alexnet, torchvision/alexnet@random-0")],
+    benchmark: Annotated[str, typer.Option("--benchmark", "-b", help="See `isomorph benchmarks`.")],
+    weights: Annotated[
+        str | None,
+        typer.Option(help="A .safetensors or .pth file, a published set, or 'random'."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of random weights.")] = 0,
+    metrics: Annotated[
+        str | None,
+        typer.Option(help="Separated by spaces: 'cRSA eReg[scale=none]' (default: all that fit)."),
+    ] = None,
+    layers: Annotated[
+        str | None, typer.Option(help="Names or globs, separated by spaces: 'features.*'.")
+    ] = None,
+    stats: Annotated[
+        str, typer.Option(help="Layer statistics, separated by spaces.")
+    ] = "effective_dimensionality",
+    split: Annotated[str, typer.Option(help="odd_even or kfold5.")] = "odd_even",
+    swap: Annotated[bool, typer.Option(help="Score both directions of the split.")] = False,
+    preset: Annotated[str, typer.Option(help="default, or published.")] = "default",
+    nan: Annotated[str, typer.Option(help="Missing responses: raise, or drop.")] = "raise",
+    out: OutOption = None,
+    data: DataOption = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    batch_size: Annotated[int, typer.Option(help="Stimuli run through the model at once.")] = 64,
+    memory_limit: MemoryOption = None,
+    dry_run: Annotated[bool, typer.Option(help="Show the pre-flight and stop.")] = False,
+    progress: ProgressOption = True,
+) -> None:
+    """Score every layer of a model against a benchmark."""
+    from isomorph.cli.scored import run_score
+
+    with plain_errors():
+        run_score(
+            model,
+            benchmark,
+            weights=weights,
+            seed=seed,
+            out=out,
+            data=data,
+            dry_run=dry_run,
+            progress=progress,
+            options={
+                "metrics": metrics.split() if metrics else None,
+                "layers": layers.split() if layers else None,
+                "stats": stats.split(),
+                "split": split,
+                "swap": swap,
+                "preset": preset,
+                "nan": nan,
+                "device": device,
+                "batch_size": batch_size,
+                "memory_limit": memory_limit,
+            },
+        )
+
+
+@app.command()
+def demo(
+    out: OutOption = Path("isomorph-demo"),
+    seed: Annotated[int, typer.Option(help="Seed of the simulated brain.")] = 0,
+    progress: ProgressOption = True,
+) -> None:
+    """Score a simulated brain whose truth is known: no data, no download, about a minute."""
+    from isomorph.cli.demo import run_demo
+
+    with plain_errors():
+        run_demo(out or Path("isomorph-demo"), seed=seed, progress=progress)
+
+
+@app.command()
+def doctor(data: DataOption = None) -> None:
+    """Tell what this machine has: devices, memory, libraries, data."""
+    from isomorph.cli.doctor import diagnose
+
+    with plain_errors():
+        show_pairs(diagnose(data))
+
+
+@app.command()
+def models(
+    source: Annotated[str | None, typer.Option(help="Only this source.")] = None,
+    name: Annotated[str | None, typer.Option(help="Only this architecture.")] = None,
+) -> None:
+    """List the models that can be loaded."""
+    from isomorph.zoo import list_models
+
+    with plain_errors():
+        wanted = {"source": source, "name": name}
+        frame = list_models(**{key: value for key, value in wanted.items() if value})
+        frame["n_params"] = [f"{count / 1e6:.1f} M" for count in frame["n_params"]]
+        show_table(frame[["uid", "task", "train_data", "n_params", "input_size"]])
+        show_line(f"{len(frame)} weight sets; each model also as its random twin (@random-0).")
+
+
+@app.command()
+def benchmarks(data: DataOption = None) -> None:
+    """List the benchmarks, and whether their data is on this machine."""
+    from isomorph.benchmarks import list_benchmarks
+
+    with plain_errors():
+        frame = list_benchmarks(data)
+        show_table(frame[["benchmark", "kind", "n_stimuli", "available", "summary"]])
+
+
+@app.command()
+def metrics() -> None:
+    """List the metrics and their options."""
+    from isomorph.alignment import list_metrics
+
+    with plain_errors():
+        show_table(list_metrics()[["metric", "summary", "data", "options", "reference"]])
+
+
+if __name__ == "__main__":
+    app()

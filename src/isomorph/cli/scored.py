@@ -1,0 +1,138 @@
+"""`isomorph score`: pre-flight, work, a table, and files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from isomorph.benchmarks import Benchmark
+from isomorph.cli.show import show_heading, show_line, show_pairs, show_table
+from isomorph.extraction import Model
+from isomorph.results import mean_over_subjects, select_layers, write_results
+from isomorph.scoring import format_duration, load_benchmark, preflight, prepare, run_job
+from isomorph.storage import atomic_write
+from isomorph.zoo import load_model
+
+
+def run_score(
+    model: str,
+    benchmark: str,
+    *,
+    weights: str | None,
+    seed: int,
+    out: Path | None,
+    data: Path | None,
+    dry_run: bool,
+    progress: bool,
+    options: Mapping[str, Any],
+) -> None:
+    """Load, score and show; parameters as in the command."""
+    loaded_benchmark = load_benchmark(benchmark, **({"root": data} if data else {}))
+    chosen = None if weights == "random" else weights or "default"
+    loaded_model = load_model(model, weights=chosen, seed=seed, progress=progress)
+    score_and_show(
+        loaded_model,
+        loaded_benchmark,
+        out=out,
+        dry_run=dry_run,
+        progress=progress,
+        options=options,
+    )
+
+
+def score_and_show(
+    model: Model,
+    benchmark: Benchmark,
+    *,
+    out: Path | None,
+    progress: bool,
+    options: Mapping[str, Any],
+    dry_run: bool = False,
+    true_layers: Mapping[str, str] | None = None,
+) -> pd.DataFrame | None:
+    """Say what will be done, do it, show the best layers, and write the files.
+
+    Returns
+    -------
+    pandas.DataFrame or None
+        The results; None after a dry run.
+    """
+    if out is not None and out.exists() and not out.is_dir():
+        raise ValueError(f"--out: expected a folder, got the file {out}.")
+    options = dict(options)
+    job = prepare(model, benchmark, options.pop("metrics"), **options, progress=progress)
+    show_heading("Pre-flight")
+    show_pairs(preflight(job).lines)
+    if dry_run:
+        return None
+    start = time.perf_counter()
+    results, neuroids = run_job(job, progress=progress)
+    show_line(f"\ndone in {format_duration(time.perf_counter() - start)}")
+    show_best(results)
+    if out is not None:
+        for path in write_files(results, neuroids, out, true_layers):
+            show_line(f"wrote {path}")
+    return results
+
+
+def show_best(results: pd.DataFrame) -> None:
+    """Show the layer chosen for each region and subject, and their mean over subjects."""
+    best = select_layers(results)
+    columns = {
+        "metric": "metric",
+        "region": "region",
+        "subj_id": "subject",
+        "model_layer": "best layer",
+        "score": "score",
+        "ceiling": "ceiling",
+        "score_normalised": "normalised",
+        "selection": "layer chosen on",
+    }
+    words = {
+        "stimuli": "train stimuli",
+        "subjects+stimuli": "other subjects, train stimuli",
+        "folds": "other folds",
+        "in_sample": "the scored data (in sample)",
+    }
+    shown = best[list(columns)].rename(columns=columns)
+    shown["layer chosen on"] = shown["layer chosen on"].map(words)
+    show_heading("Best layer for each region and subject")
+    show_table(shown)
+    if best.groupby(["metric", "region"]).size().max() > 1:
+        show_heading("Mean over subjects")
+        means = mean_over_subjects(best)
+        wanted = ["metric", "region", "n_subjects", "score", "ceiling", "score_normalised"]
+        show_table(means[[name for name in wanted if name in means]])
+    reasons = best.loc[best["score"].isna(), "reason"].dropna().unique()
+    for reason in reasons:
+        show_line(f"– means undefined: {reason}")
+
+
+def write_files(
+    results: pd.DataFrame,
+    neuroids: pd.DataFrame,
+    out: Path,
+    true_layers: Mapping[str, str] | None = None,
+) -> list[Path]:
+    """Write the tables and the figures; each file appears whole or not at all."""
+    from isomorph.plots import plot_layers, plot_statistic
+    from isomorph.results import statistic_columns
+
+    written = [out / "results.parquet"]
+    write_results(results, written[0])
+    if len(neuroids):
+        written.append(out / "neuroids.parquet")
+        with atomic_write(written[-1]) as temporary:
+            neuroids.to_parquet(temporary, index=False)
+    figures = {"layers.png": plot_layers(results, true_layers=true_layers)}
+    for statistic in statistic_columns(results):
+        figures[f"{statistic}.png"] = plot_statistic(results, statistic)
+    for name, figure in figures.items():
+        written.append(out / name)
+        with atomic_write(written[-1]) as temporary:
+            figure.savefig(temporary, dpi=200)
+    return written

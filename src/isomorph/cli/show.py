@@ -1,0 +1,65 @@
+"""What the commands write to the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+_out = Console(highlight=False)
+_err = Console(stderr=True, highlight=False)
+
+
+def show_line(text: str = "") -> None:
+    """Write a line."""
+    _out.print(escape(text))
+
+
+def show_heading(text: str) -> None:
+    """Write a heading."""
+    _out.print(f"\n[bold]{escape(text)}[/bold]")
+
+
+def show_error(error: BaseException) -> None:
+    """Write an error in one message."""
+    # soft_wrap leaves paths whole, so that they can be copied.
+    _err.print(f"[bold red]error[/bold red] {escape(str(error))}", soft_wrap=True)
+
+
+def show_pairs(pairs: Iterable[tuple[str, str]]) -> None:
+    """Write names and values in two columns."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in pairs:
+        table.add_row(escape(name), escape(value))
+    _out.print(table)
+
+
+def show_table(frame: pd.DataFrame, title: str = "") -> None:
+    """Write a table: numbers to three decimals and to the right, what is missing as a dash."""
+    table = Table(
+        box=SIMPLE_HEAD,
+        title=title or None,
+        title_justify="left",
+        header_style="bold",
+        pad_edge=False,
+    )
+    for name in frame.columns:
+        right = pd.api.types.is_numeric_dtype(frame[name])
+        table.add_column(escape(str(name)), justify="right" if right else "left", overflow="fold")
+    for row in frame.itertuples(index=False):
+        table.add_row(*[escape(_cell(value)) for value in row])
+    _out.print(table)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if pd.isna(value):  # type: ignore[arg-type]
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
