@@ -23,19 +23,44 @@ import torch
 from isomorph.geometry import compute_rdm, upper_triangle
 
 
-def measure(work: Callable[[], Any], repeats: int) -> tuple[Any, float, float]:
-    """Result, median seconds, and the most extra memory in MB that a run needed at one time."""
+def side_by_side(
+    works: dict[str, Callable[[], Any]], repeats: int, floor: str | None = None
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Run each in turn, several rounds, so that a busy moment of the machine hits all alike.
+
+    Returns
+    -------
+    dict
+        What each returned.
+    pandas.DataFrame
+        Columns ``what``, ``seconds`` (median), ``extra_MB`` (the most memory that it needed beside
+        what was there), ``ratio`` (to the first) and, with a floor, ``floor_ratio`` (to that one).
+    """
     process = psutil.Process()
-    seconds, peak, result = [], 0, None
+    seconds: dict[str, list[float]] = {what: [] for what in works}
+    peaks, results = dict.fromkeys(works, 0), {}
     for _ in range(repeats):
-        result = None  # the last result is not extra memory of the next run
-        before = process.memory_info().rss
-        with _watched(process) as seen:
-            start = time.perf_counter()
-            result = work()
-            seconds.append(time.perf_counter() - start)
-        peak = max(peak, max(seen) - before)
-    return result, statistics.median(seconds), peak / 1e6
+        for what, work in works.items():
+            results.pop(what, None)  # the last result is not extra memory of the next run
+            before = process.memory_info().rss
+            with _watched(process) as seen:
+                start = time.perf_counter()
+                results[what] = work()
+                seconds[what].append(time.perf_counter() - start)
+            peaks[what] = max(peaks[what], max(seen) - before)
+    medians = {what: statistics.median(times) for what, times in seconds.items()}
+    first = next(iter(medians.values()))
+    frame = pd.DataFrame(
+        {
+            "what": list(works),
+            "seconds": list(medians.values()),
+            "extra_MB": [peak / 1e6 for peak in peaks.values()],
+            "ratio": [median / first for median in medians.values()],
+        }
+    )
+    if floor is not None:
+        frame["floor_ratio"] = frame["seconds"] / medians[floor]
+    return results, frame
 
 
 @contextlib.contextmanager
@@ -55,15 +80,6 @@ def _watched(process: psutil.Process) -> Iterator[list[int]]:
         seen.append(process.memory_info().rss)
         done.set()
         watcher.join()
-
-
-def table(rows: list[tuple[str, float, float]], floor: str | None = None) -> pd.DataFrame:
-    """Timings with their ratio to ours (the first row) and, if given, to the floor."""
-    frame = pd.DataFrame(rows, columns=["what", "seconds", "extra_MB"])
-    frame["ratio"] = frame["seconds"] / frame["seconds"].iloc[0]
-    if floor is not None:
-        frame["floor_ratio"] = frame["seconds"] / frame.set_index("what").loc[floor, "seconds"]
-    return frame
 
 
 def rsatoolbox_rdm(features: np.ndarray) -> np.ndarray:
@@ -102,15 +118,11 @@ def run(
     floor = next(iter(products))
     np.dot(features[:8], features[:8].T)  # BLAS starts its threads at the first call
     compute_rdm(tensor[:8])
-    rows, ours = [], None
-    for what, work in {**rdms, **products}.items():
-        result, seconds, memory = measure(work, repeats)
-        rows.append((what, seconds, memory))
-        if ours is None:
-            ours = result
-        elif what in rdms:
-            np.testing.assert_allclose(result, ours, rtol=1e-4, err_msg=what)
-    return table(rows, floor)
+    results, frame = side_by_side({**rdms, **products}, repeats, floor)
+    ours = next(iter(rdms))
+    for what in rdms:
+        np.testing.assert_allclose(results[what], results[ours], rtol=1e-4, err_msg=what)
+    return frame
 
 
 def main() -> None:

@@ -10,14 +10,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from bench_rdm import measure, table
+from bench_rdm import side_by_side
 from isomorph.encoding import RidgeFit, pearson_r, ridge_loo
+from isomorph.geometry import grams
 
 
 def ours(features: np.ndarray, responses: np.ndarray, alphas: np.ndarray) -> RidgeFit:
     """Features to kernel to leave-one-out predictions, and their scores."""
-    centred = features - features.mean(axis=0)
-    fit = ridge_loo(centred @ centred.T, responses, alphas)
+    [gram] = grams(features)
+    fit = ridge_loo(gram.products, responses, alphas)
     pearson_r(fit.loo_predictions, responses)
     return fit
 
@@ -33,7 +34,7 @@ def peer(name: str, features: np.ndarray, responses: np.ndarray, alphas: np.ndar
     if name == "himalaya KernelRidgeCV, 5-fold":
         model = KernelRidgeCV(alphas=alphas, cv=5, kernel="linear", fit_intercept=True)
         return model.fit(features, responses)
-    model = HimalayaRidgeCV(alphas=alphas, cv=5, fit_intercept=True)
+    model = HimalayaRidgeCV(alphas=alphas, cv=5, fit_intercept=True, solver_params={"warn": False})
     return model.fit(features, responses)
 
 
@@ -49,7 +50,7 @@ def run(
     Returns
     -------
     pandas.DataFrame
-        Columns ``what``, ``seconds`` (median), ``extra_MB`` (peak), ``ratio`` (to ours).
+        Columns ``what``, ``seconds`` (median), ``extra_MB`` (peak) and ``ratio`` (to ours).
     """
     rng = np.random.default_rng(0)
     features = rng.standard_normal((n_stimuli, n_features), dtype=np.float32)
@@ -59,19 +60,22 @@ def run(
     alphas = np.logspace(-1, 5, 7)
     data = (features, responses, alphas)
     ours(features[:20], responses[:20], alphas)  # BLAS and LAPACK start at the first call
-    fit, seconds, memory = measure(lambda: ours(*data), repeats)
-    rows = [("isomorph ridge_loo", seconds, memory)]
-    names = ["himalaya KernelRidgeCV, 5-fold", "himalaya RidgeCV, 5-fold"]
-    for name in [*names, "scikit-learn RidgeCV, LOO"] if peers else []:
-        work: Callable[[], Any] = lambda name=name: peer(name, *data)  # noqa: E731
-        model, seconds, memory = measure(work, repeats)
-        rows.append((name, seconds, memory))
-        if name.startswith("scikit-learn"):
-            # Float32 leaves a few targets between two penalties that are all but equally good.
-            agreement = np.mean(np.isclose(model.alpha_, fit.alphas))
-            if agreement < 0.99:
-                raise AssertionError(f"penalties agree for {agreement:.1%} of the targets only")
-    return table(rows)
+    ours_name, *_, sklearn_name = names = [
+        "isomorph ridge_loo",
+        "himalaya KernelRidgeCV, 5-fold",
+        "himalaya RidgeCV, 5-fold",
+        "scikit-learn RidgeCV, LOO",
+    ]
+    works: dict[str, Callable[[], Any]] = {ours_name: lambda: ours(*data)}
+    if peers:
+        works |= {name: lambda name=name: peer(name, *data) for name in names[1:]}
+    results, frame = side_by_side(works, repeats)
+    if peers:
+        # Float32 leaves a few targets between two penalties that are all but equally good.
+        agreement = np.mean(np.isclose(results[sklearn_name].alpha_, results[ours_name].alphas))
+        if agreement < 0.99:
+            raise AssertionError(f"penalties agree for {agreement:.1%} of the targets only")
+    return frame
 
 
 def main() -> None:

@@ -120,7 +120,8 @@ def test_importing_the_package_loads_nothing_heavy():
 
 
 def test_results_and_plots_need_no_torch():
-    code = "import isomorph as iso, sys; iso.read_results, iso.plot_layers; print('torch' in sys.modules)"
+    use = "import isomorph as iso, sys; iso.read_results, iso.plot_layers"
+    code = f"{use}; print('torch' in sys.modules)"
     assert run_python(code) == "False"
 
 

@@ -71,7 +71,7 @@ _ROOM_OF = {
     "simulate_benchmark": "benchmarks",
     "write_results": "results",
 }
-__all__ = ["__version__", *_ROOM_OF]  # noqa: PLE0604  every name is a string
+__all__ = ["__version__", *_ROOM_OF]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

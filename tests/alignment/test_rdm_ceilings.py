@@ -75,10 +75,10 @@ def test_rdm_ceiling_takes_distances_scales_and_stimuli():
     assert odd == pytest.approx(ceiling_by_loops(responses[1::2]), rel=1e-9)
 
 
-def test_a_constant_neuroid_adds_nothing_to_zscored_rdms():
-    # With unequal repeats its means differ by rounding.
+@pytest.mark.parametrize("value", [0.1, 0.5])
+def test_a_constant_neuroid_adds_nothing_to_zscored_rdms(value):
     responses = repeated(n_repeats=5, missing=0.3)
-    constant = np.where(np.isnan(responses[:, :, :1]), np.nan, 0.1)
+    constant = np.where(np.isnan(responses[:, :, :1]), np.nan, value)
     found = rdm_split_half_ceiling(
         np.concatenate([responses, constant], axis=2),
         distance="euclidean",

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Literal
 
@@ -200,6 +201,16 @@ def test_constant_target_is_undefined_and_leaves_the_others() -> None:
     assert fit.edge_share == alone.edge_share
 
 
+def test_rounding_of_equal_training_rows_is_not_a_kernel() -> None:
+    # Products as a BLAS leaves them that sums the diagonal in an order of its own.
+    features = np.repeat(problem()[0][:1], 20, axis=0).astype("f4")
+    features[16:] += 1
+    [gram] = grams(features)
+    gram = dataclasses.replace(gram, products=gram.products * (1 + 1e-7 * np.eye(20)))
+    assert not any(kernel.any() for kernel in centre_kernels(gram, range(16), range(16, 20)))
+    assert all(kernel.any() for kernel in centre_kernels(gram, range(10, 20), range(10)))
+
+
 @pytest.mark.parametrize("criterion", ["squared_error", "pearson"])
 def test_silent_layer_predicts_the_mean(criterion: Literal["squared_error", "pearson"]) -> None:
     _, _, y = problem()
@@ -221,10 +232,12 @@ def test_interpolating_penalty_stays_finite() -> None:
     assert np.isfinite(fit.loo_predictions).all()
     expected = loo_pearson(x - x.mean(axis=0), y, 1e-9)
     np.testing.assert_allclose(fit.loo_predictions, expected, rtol=1e-5)
-    few = ridge_loo(
-        x[:, :5] @ x[:, :5].T, y, [1e-300]
-    )  # fewer features than stimuli: least squares
+    # Fewer features than stimuli: least squares.
+    kernel, across = x[:, :5] @ x[:, :5].T, x_test[:, :5] @ x[:, :5].T
+    few = ridge_loo(kernel, y, [1e-300], kernel_test=across)
     np.testing.assert_allclose(few.loo_predictions, loo_pearson(x[:, :5], y, 0.0), rtol=1e-6)
+    least_squares = Ridge(alpha=0).fit(x[:, :5], y).predict(x_test[:, :5])
+    np.testing.assert_allclose(few.predictions, least_squares, rtol=1e-6)
 
 
 def test_ties_keep_the_smaller_penalty() -> None:

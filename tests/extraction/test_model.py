@@ -46,9 +46,14 @@ def test_what_is_no_module_is_refused():
 def test_ready_restores_every_flag_after_an_error():
     module = nn.Sequential(nn.Dropout(), nn.Linear(2, 2))
     module[1].eval()
-    with pytest.raises(RuntimeError), ready(Model(module), torch.device("cpu")):
-        assert not module[0].training
-        raise RuntimeError
+
+    def fail_inside():
+        with ready(Model(module), torch.device("cpu")):
+            assert not module[0].training
+            raise RuntimeError("inside")
+
+    with pytest.raises(RuntimeError, match="inside"):
+        fail_inside()
     assert module.training
     assert module[0].training
     assert not module[1].training

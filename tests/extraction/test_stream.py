@@ -1,4 +1,4 @@
-"""The stream against an oracle that clones at the hook, bit for bit, and a mutant that must fail."""
+"""The stream against an oracle that clones at the hook, bit for bit, and a mutant."""
 
 from __future__ import annotations
 

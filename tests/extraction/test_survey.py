@@ -56,7 +56,7 @@ def test_root_is_the_duplicate_of_the_last_layer():
 
 
 class Reused(nn.Module):
-    """Frees each output before the next is made, so that the allocator hands the memory out again."""
+    """Frees each output before the next is made: the allocator hands the memory out again."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -131,6 +133,19 @@ def test_identical_stimuli_are_centred_to_zero() -> None:
     features[8] += 1
     assert not grams(features)[0].centred(range(8)).any()
     assert grams(features)[0].centred().any()
+
+
+def test_rounding_of_the_products_is_not_taken_for_variation() -> None:
+    # As a BLAS leaves it that sums the diagonal in an order of its own.
+    rounding = 1 + 1e-7 * np.eye(24)
+    features = np.repeat(random_features(1, 5000), 24, axis=0)
+    features[20:] += 1
+    [gram] = grams(features)
+    rounded = dataclasses.replace(gram, products=gram.products * rounding)
+    assert not rounded.centred(range(20)).any()
+    assert rounded.centred().any()
+    exact = dataclasses.replace(rounded, resolution=float(np.finfo(np.float64).eps))
+    assert exact.centred(range(20)).any()
 
 
 def test_subset_is_the_gram_of_those_stimuli() -> None:

@@ -43,13 +43,13 @@ def test_correction_finds_the_population_value(n: int, power: float) -> None:
     rng = np.random.default_rng(2)
     spectrum = np.arange(1, 201) ** -power
     truth = spectrum.sum() ** 2 / (spectrum**2).sum()
-    draws = [grams(rng.standard_normal((n, 200)) * np.sqrt(spectrum))[0] for _ in range(60)]
+    draws = [grams(rng.standard_normal((n, 200)) * np.sqrt(spectrum))[0] for _ in range(40)]
     plain = np.mean([effective_dimensionality(draw) for draw in draws])
     assert plain == pytest.approx(1 / (1 / truth + 1 / n), rel=0.1)
-    # The numerator of 1/ED is what varies between draws, so that is where the bias is gone.
+    # Numerator and denominator of 1/ED are unbiased; their ratio is, to a few hundredths.
     inverse = 1 / np.array([effective_dimensionality_corrected(draw) for draw in draws])
     standard_error = inverse.std() / np.sqrt(len(inverse))
-    assert abs(inverse.mean() - 1 / truth) < 3 * standard_error
+    assert abs(inverse.mean() - 1 / truth) < 3 * standard_error + 0.02 / truth
     assert abs(inverse.mean() - 1 / truth) < abs(1 / plain - 1 / truth)
 
 

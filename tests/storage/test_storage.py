@@ -50,9 +50,14 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "table.csv"
     with atomic_write(path) as temporary:
         temporary.write_text("old")
-    with pytest.raises(RuntimeError, match="halfway"), atomic_write(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError("halfway")
+
+    def break_off():
+        with atomic_write(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("halfway")
+
+    with pytest.raises(RuntimeError, match="halfway"):
+        break_off()
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["table.csv"]
     assert hash_file(path) == hashlib.blake2b(b"old", digest_size=16).hexdigest()

@@ -181,7 +181,7 @@ def test_unknown_names_get_the_nearest():
         UnknownNameError, match=r"unknown weights of torchvision/alexnet 'IMAGENET1K_V9'"
     ):
         load_model("torchvision/alexnet@IMAGENET1K_V9")
-    with pytest.raises(ValueError, match="names its weights"):
+    with pytest.raises(ValueError, match="give weights once"):
         load_model("torchvision/alexnet@random-0", weights="IMAGENET1K_V1")
 
 

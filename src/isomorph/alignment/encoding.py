@@ -310,7 +310,8 @@ def neuroid_ceiling(
 ) -> Ceiling:
     """Ceiling of an encoding score: the split-half reliability of the mean over repeats.
 
-    The reliability is that of the stimuli that are scored. For ``score=pearsonr`` the ceiling is
+    The reliability is estimated on all stimuli, since that of the scored half (or of one fold) is
+    as unbiased and noisier. For ``score=pearsonr`` the ceiling is
     the root of the neuroids' mean reliability; for the shares of variance ("r2",
     "explained_variance") it is the mean reliability itself.
     """
@@ -318,9 +319,9 @@ def neuroid_ceiling(
         nan = float("nan")
         reason = "one repetition: no split halves"
         return Ceiling(value=nan, lower=nan, upper=nan, scale="r2", method="", reason=reason)
-    key = ("reliability", part.rows.tobytes(), seed)
+    key = ("reliability", seed)
     if key not in measured.memo:
-        measured.memo[key] = encoding_reliability(measured.repeats[part.rows], seed=seed)
+        measured.memo[key] = encoding_reliability(measured.repeats, seed=seed)
     found = measured.memo[key].ceiling(measured.groups[group])
     if options["score"] == "pearsonr":
         return found
@@ -431,7 +432,7 @@ METRICS.add(
         invariances=frozenset({"permutation", "isotropic scaling", "translation"}),
         ceiling_scale="r",
         summary="Encoding RSA: the RDM of the predicted responses against the measured one.",
-        reference="Conwell et al. 2024, Nat. Commun. 15:9383; Kaniuth & Hebart 2022, NeuroImage 257",
+        reference="Conwell et al. 2024, Nat. Commun. 15:9383; Kaniuth & Hebart 2022",
         **_SHARED,
     ),
 )

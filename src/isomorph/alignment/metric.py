@@ -11,7 +11,6 @@ import numpy as np
 
 from isomorph.alignment.ceilings import Ceiling
 from isomorph.alignment.measured import Measured
-from isomorph.alignment.representation import Representation
 from isomorph.extraction import Need
 from isomorph.registry import Registry, unknown_name
 from isomorph.resampling import Split

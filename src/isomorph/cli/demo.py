@@ -74,17 +74,17 @@ def judge(results: pd.DataFrame, true_layers: Mapping[str, str]) -> pd.DataFrame
     best = select_layers(results)
     order = results.sort_values("model_layer_index")["model_layer"].drop_duplicates().tolist()
     rows = []
-    for row in best.itertuples():
-        true = true_layers[row.region]
-        steps = abs(order.index(row.model_layer) - order.index(true))
+    for row in best.to_dict("records"):
+        true = true_layers[row["region"]]
+        steps = abs(order.index(row["model_layer"]) - order.index(true))
         verdict = {0: "the true layer", 1: "its neighbour"}.get(steps, f"{steps} layers away")
         rows.append(
             {
-                "metric": row.metric,
-                "region": row.region,
-                "subj_id": row.subj_id,
+                "metric": row["metric"],
+                "region": row["region"],
+                "subj_id": row["subj_id"],
                 "true_layer": true,
-                "found": row.model_layer,
+                "found": row["model_layer"],
                 "verdict": verdict,
             }
         )

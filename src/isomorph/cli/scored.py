@@ -12,10 +12,18 @@ import pandas as pd
 from isomorph.benchmarks import Benchmark
 from isomorph.cli.show import show_heading, show_line, show_pairs, show_table
 from isomorph.extraction import Model
-from isomorph.results import mean_over_subjects, select_layers, write_results
+from isomorph.results import GROUP_SUBJECT, mean_over_subjects, select_layers, write_results
 from isomorph.scoring import format_duration, load_benchmark, preflight, prepare, run_job
 from isomorph.storage import atomic_write
 from isomorph.zoo import load_model
+
+MOST_SUBJECTS = 6
+SELECTION_WORDS = {
+    "stimuli": "the train stimuli, scored on the test stimuli",
+    "subjects+stimuli": "the other subjects and the train stimuli, scored on the test stimuli",
+    "folds": "the other folds",
+    "in_sample": "the very data they are scored on (in sample)",
+}
 
 
 def run_score(
@@ -80,36 +88,48 @@ def score_and_show(
 
 
 def show_best(results: pd.DataFrame) -> None:
-    """Show the layer chosen for each region and subject, and their mean over subjects."""
+    """Show the layer chosen for each region: every subject if they are few, and their mean."""
     best = select_layers(results)
-    columns = {
-        "metric": "metric",
-        "region": "region",
-        "subj_id": "subject",
-        "model_layer": "best layer",
-        "score": "score",
-        "ceiling": "ceiling",
-        "score_normalised": "normalised",
-        "selection": "layer chosen on",
-    }
-    words = {
-        "stimuli": "train stimuli",
-        "subjects+stimuli": "other subjects, train stimuli",
-        "folds": "other folds",
-        "in_sample": "the scored data (in sample)",
-    }
-    shown = best[list(columns)].rename(columns=columns)
-    shown["layer chosen on"] = shown["layer chosen on"].map(words)
-    show_heading("Best layer for each region and subject")
-    show_table(shown)
-    if best.groupby(["metric", "region"]).size().max() > 1:
-        show_heading("Mean over subjects")
-        means = mean_over_subjects(best)
-        wanted = ["metric", "region", "n_subjects", "score", "ceiling", "score_normalised"]
-        show_table(means[[name for name in wanted if name in means]])
-    reasons = best.loc[best["score"].isna(), "reason"].dropna().unique()
-    for reason in reasons:
-        show_line(f"– means undefined: {reason}")
+    show_heading("Best layer of each region")
+    show_table(_best_table(best))
+    for how in best["selection"].dropna().unique():
+        regions = best.loc[best["selection"] == how, "region"].unique()
+        show_line(f"{', '.join(regions)}: layers chosen on {SELECTION_WORDS[how]}.")
+    for reason in best.loc[best["score"].isna(), "reason"].dropna().unique():
+        show_line(f"– is undefined: {reason}.")
+
+
+def _best_table(best: pd.DataFrame) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    names = ("score", "ceiling", "score_normalised")
+    for (metric, region), chosen in best.groupby(["metric", "region"], sort=False):
+        single = chosen[chosen["subj_id"] != GROUP_SUBJECT]
+        shown = chosen if len(single) <= MOST_SUBJECTS else chosen.drop(single.index)
+        for row in shown.to_dict("records"):
+            kept = {name: row[name] for name in names}
+            rows.append(
+                {
+                    "metric": metric,
+                    "region": region,
+                    "subject": row["subj_id"],
+                    "best layer": row["model_layer"],
+                    **kept,
+                }
+            )
+        if len(single) > 1:
+            mean = mean_over_subjects(single).iloc[0]
+            often = single["model_layer"].mode().iloc[0]
+            share = int((single["model_layer"] == often).sum())
+            rows.append(
+                {
+                    "metric": metric,
+                    "region": region,
+                    "subject": f"mean of {len(single)}",
+                    "best layer": f"{often} ({share} of {len(single)})",
+                    **{name: mean[name] for name in names},
+                }
+            )
+    return pd.DataFrame(rows).rename(columns={"score_normalised": "normalised"})
 
 
 def write_files(
@@ -134,5 +154,5 @@ def write_files(
     for name, figure in figures.items():
         written.append(out / name)
         with atomic_write(written[-1]) as temporary:
-            figure.savefig(temporary, dpi=200)
+            figure.get_figure(root=True).savefig(temporary, dpi=200)
     return written

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 
 import pandas as pd
@@ -10,7 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-_out = Console(highlight=False)
+# A pipe or a file has no width of its own; 120 keeps a table's rows whole.
+_out = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 _err = Console(stderr=True, highlight=False)
 
 
@@ -51,7 +53,14 @@ def show_table(frame: pd.DataFrame, title: str = "") -> None:
     )
     for name in frame.columns:
         right = pd.api.types.is_numeric_dtype(frame[name])
-        table.add_column(escape(str(name)), justify="right" if right else "left", overflow="fold")
+        # Only prose may run over several lines.
+        prose = not right and frame[name].astype("string").str.len().max() > 48
+        table.add_column(
+            escape(str(name)),
+            justify="right" if right else "left",
+            no_wrap=not prose,
+            overflow="fold" if prose else "ellipsis",
+        )
     for row in frame.itertuples(index=False):
         table.add_row(*[escape(_cell(value)) for value in row])
     _out.print(table)

@@ -263,7 +263,7 @@ def _provide(
     projections: Mapping[ProjectionNeed, np.ndarray],
     needs: Sequence[Need],
 ) -> Given:
-    given: dict[Need, Any] = dict(projections)
+    given: dict[Need, Any] = {**projections}
     wanted = [need for need in needs if isinstance(need, GramNeed)]
     if wanted:
         assert buffer is not None

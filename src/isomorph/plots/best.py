@@ -1,11 +1,5 @@
 """The chosen layers' scores at a glance."""
 
-# pandas ships no types, and what pyright infers from its source is wrong of most results:
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-# pyright: reportGeneralTypeIssues=false, reportIndexIssue=false, reportReturnType=false
-# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
-# pyright: reportOptionalIterable=false, reportOperatorIssue=false
-
 from __future__ import annotations
 
 from collections.abc import Sequence

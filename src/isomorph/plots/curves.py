@@ -1,16 +1,11 @@
 """From a results table to what a figure draws: averaged folds, depth, means over subjects."""
 
-# pandas ships no types, and what pyright infers from its source is wrong of most results:
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-# pyright: reportGeneralTypeIssues=false, reportIndexIssue=false, reportReturnType=false
-# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
-# pyright: reportOptionalIterable=false, reportOperatorIssue=false
-
 from __future__ import annotations
 
 import logging
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -134,7 +129,8 @@ def best_layers(frame: pd.DataFrame, value: str) -> dict[tuple[str, str, str], s
         order = [name for name in ("train", *MAIN_SPLITS, *present) if name in present]
         row = select_layers(series, criterion=order[0], report=order[0]).iloc[0]
         if isinstance(row["model_layer"], str):
-            chosen[key] = row["model_layer"]
+            model, metric, area = map(str, key)
+            chosen[model, metric, area] = row["model_layer"]
     return chosen
 
 
@@ -148,7 +144,7 @@ def _in_order(
     column: str,
     source: str,
     wanted: Sequence[str] | None,
-) -> pd.Categorical:
+) -> Any:
     # The order asked for, or else that in which the names appear in the table.
     order = wanted or results[source].dropna().unique().tolist()
     rank = {name: position for position, name in enumerate(order)}
@@ -158,7 +154,7 @@ def _in_order(
 
 
 def _average_folds(frame: pd.DataFrame) -> pd.DataFrame:
-    folds = frame["cv_split"].astype(str).map(lambda name: bool(_FOLD.fullmatch(name)))
+    folds = frame["cv_split"].astype(str).map(lambda name: bool(_FOLD.fullmatch(str(name))))
     if not folds.any():
         return frame
     keys = [*REQUIRED[:-2], "area", "depth"]

@@ -1,11 +1,5 @@
 """Score over layers: where in a model does it look like this region?"""
 
-# pandas ships no types, and what pyright infers from its source is wrong of most results:
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-# pyright: reportGeneralTypeIssues=false, reportIndexIssue=false, reportReturnType=false
-# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
-# pyright: reportOptionalIterable=false, reportOperatorIssue=false
-
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -153,7 +147,8 @@ def _draw_panel(
     labels: list[PointLabel] = []
     true_layers: list[tuple[float, str, str]] = []
     for key, rows in frame.groupby(["model_uid", "metric", "area"], observed=True):
-        series = dict(zip(("model_uid", "metric", "area"), key, strict=True))
+        model, metric, area = map(str, key)
+        series = {"model_uid": model, "metric": metric, "area": area}
         colour = look.colours[series[look.colour_by]]
         splits = shown_splits(rows, look.cv_split)
         for split in reversed(splits):
@@ -164,7 +159,7 @@ def _draw_panel(
             continue
         main = individuals(rows[rows["cv_split"] == splits[0]])
         curve = mean_curve(main, ["x", look.value])
-        at = curve[curve["model_layer"] == best.get(key)]
+        at = curve[curve["model_layer"] == best.get((model, metric, area))]
         if len(at):
             x, y, name = at["x"].iloc[0], at[look.value].iloc[0], str(at["model_layer"].iloc[0])
             ax.plot([x], [y], "o", ms=5.5, mfc=colour, mec="white", mew=0.9, zorder=5, label="best")

@@ -1,16 +1,10 @@
 """A statistic of the layers against their scores."""
 
-# pandas ships no types, and what pyright infers from its source is wrong of most results:
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-# pyright: reportGeneralTypeIssues=false, reportIndexIssue=false, reportReturnType=false
-# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
-# pyright: reportOptionalIterable=false, reportOperatorIssue=false
-
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -163,10 +157,10 @@ def _draw_points(
     for area, of_area in points.groupby("area", observed=True):
         for k, model in enumerate(models):
             some = of_area[of_area["model_uid"] == model]
-            fill = (
+            fill: dict[str, Any] = (
                 {"color": palette[str(area)]}
                 if palette
-                else {"c": some["depth"], "cmap": "viridis"}
+                else {"c": some["depth"], "cmap": "viridis", "vmin": 0, "vmax": 1}
             )
             ax.scatter(
                 some[statistic],
@@ -177,7 +171,6 @@ def _draw_points(
                 linewidths=0.4,
                 edgecolors="white",
                 **fill,
-                **({} if palette else {"vmin": 0, "vmax": 1}),
             )
         rho = spearman(of_area[statistic].to_numpy(float), of_area[value].to_numpy(float))
         told = "undefined" if math.isnan(rho) else f"{round(rho, 2) + 0:.2f}".replace("0.", ".", 1)

@@ -201,7 +201,7 @@ class _Group:
 
 def _select(
     table: _Table, where: np.ndarray, group: list[str], criterion: str, report: str
-) -> dict[str, Any]:
+) -> dict[Any, Any]:
     found = _Group.of(table, where)
     folds = sorted((name for name in found.rows if FOLD.fullmatch(name)), key=lambda f: int(f[4:]))
     if criterion in found.rows:
@@ -216,7 +216,7 @@ def _select(
     return row
 
 
-def _held_out(found: _Group, group: list[str], criterion: str, report: str) -> dict[str, Any]:
+def _held_out(found: _Group, group: list[str], criterion: str, report: str) -> dict[Any, Any]:
     table = found.table
     scores = found.take(table.value, criterion)
     best = _first_best(scores)
@@ -237,7 +237,7 @@ def _held_out(found: _Group, group: list[str], criterion: str, report: str) -> d
     return row
 
 
-def _over_folds(found: _Group, group: list[str], folds: list[str]) -> dict[str, Any]:
+def _over_folds(found: _Group, group: list[str], folds: list[str]) -> dict[Any, Any]:
     table = found.table
     values = np.stack([found.take(table.value, fold) for fold in folds])
     # A fold that no layer has a score in says nothing of any layer; a fold that one layer lacks
@@ -267,7 +267,7 @@ def _over_folds(found: _Group, group: list[str], folds: list[str]) -> dict[str, 
     return row
 
 
-def _averaged(found: _Group, rows: np.ndarray, layer: int, folds: list[str]) -> dict[str, Any]:
+def _averaged(found: _Group, rows: np.ndarray, layer: int, folds: list[str]) -> dict[Any, Any]:
     """Give the row of `layer`, with the scores of the folds averaged over their chosen layers."""
     frame = found.table.frame
     of_layer = [int(found.rows[fold][layer]) for fold in folds if found.rows[fold][layer] >= 0]
@@ -285,10 +285,10 @@ def _averaged(found: _Group, rows: np.ndarray, layer: int, folds: list[str]) -> 
     scores = chosen["score"].to_numpy(dtype=float, na_value=np.nan)
     bad = absent + chosen["cv_split"][np.isnan(scores)].tolist()
     row["reason"] = f"the layer chosen for {', '.join(bad)} has no score there" if bad else None
-    return row | {"cv_split": "folds", "selection": "folds"}
+    return {**row, "cv_split": "folds", "selection": "folds"}
 
 
-def _undefined(found: _Group, group: list[str], reason: str) -> dict[str, Any]:
+def _undefined(found: _Group, group: list[str], reason: str) -> dict[Any, Any]:
     frame = found.table.frame.iloc[found.where]
     row = {name: frame[name].iloc[0] for name in group}
     for name in ("model_uid", "metric", "benchmark", "region", "subj_id", "selection"):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -195,31 +196,38 @@ def _make_splits(
     asked: SplitAsked, block: Measured, n_stimuli: int, swap: bool
 ) -> tuple[Split, ...]:
     n = block.n_stimuli
-    if isinstance(asked, int) and not isinstance(asked, bool):
-        splits = tuple(kfold(n, asked))
-    elif isinstance(asked, str):
-        if asked == "odd_even":
-            splits = (odd_even(n),)
-        elif asked.startswith("kfold") and asked[5:].isdigit():
-            splits = tuple(kfold(n, int(asked[5:])))
-        else:
-            raise ValueError(
-                f"split: expected 'odd_even', 'kfold5', a number of folds, a Split, or (train, "
-                f"test) positions, got {asked!r}."
-            )
+    if isinstance(asked, Split):
+        halves = _rows_of(asked.train, asked.test, block, n_stimuli)
+        splits = [replace(asked, train=halves[0], test=halves[1])]
+    elif isinstance(asked, tuple):
+        splits = [Split(*_rows_of(*asked, block, n_stimuli))]
+    elif asked == "odd_even":
+        splits = [odd_even(n)]
+    elif folds := re.fullmatch(r"(?:kfold)?([1-9]\d*)", str(asked)):
+        splits = list(kfold(n, int(folds[1])))
     else:
-        train, test = (asked.train, asked.test) if isinstance(asked, Split) else asked
-        wanted = given(train, test, n_stimuli)
-        rows = [
-            np.flatnonzero(np.isin(block.positions, part)) for part in (wanted.train, wanted.test)
-        ]
-        splits = (given(*rows, n),)
-    if swap and len(splits) > 1:
         raise ValueError(
-            "swap: expected a split in two halves, got folds, which already take "
-            "every stimulus in turn. Leave swap out."
+            f"split: expected 'odd_even', 'kfold5', a number of folds, a Split, or (train, test) "
+            f"positions, got {asked!r}."
         )
-    return (*splits, swapped(splits[0])) if swap else splits
+    if not swap:
+        return tuple(splits)
+    if len(splits) > 1:
+        raise ValueError(
+            "swap: expected a split in two halves, got folds, which already take every stimulus "
+            "in turn. Leave swap out."
+        )
+    return (splits[0], swapped(splits[0]))
+
+
+def _rows_of(
+    train: Any, test: Any, block: Measured, n_stimuli: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions in the benchmark's stimuli as rows of a block."""
+    wanted = given(train, test, n_stimuli)
+    rows = [np.flatnonzero(np.isin(block.positions, part)) for part in (wanted.train, wanted.test)]
+    checked = given(rows[0], rows[1], block.n_stimuli)
+    return checked.train, checked.test
 
 
 def _union_needs(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,29 +26,12 @@ logger = logging.getLogger(__name__)
 SWAPPED = "_swapped"
 
 
-@overload
-def score(
-    model: Model | str,
-    benchmark: Benchmark | str,
-    metrics: str | Sequence[str] | None = ...,
-    *,
-    per_neuroid: Literal[False] = ...,
-    **options: Any,
-) -> pd.DataFrame: ...
-@overload
-def score(
-    model: Model | str,
-    benchmark: Benchmark | str,
-    metrics: str | Sequence[str] | None = ...,
-    *,
-    per_neuroid: Literal[True],
-    **options: Any,
-) -> tuple[pd.DataFrame, pd.DataFrame]: ...
 def score(
     model: Model | str,
     benchmark: Benchmark | str,
     metrics: str | Sequence[str] | None = None,
     *,
+    per_neuroid: bool = False,
     stats: StatisticsAsked = (),
     layers: str | Iterable[str] | None = None,
     rdm_distance: str = "pearson",
@@ -59,7 +42,6 @@ def score(
     split: SplitAsked = "odd_even",
     swap: bool = False,
     nan: str = "raise",
-    per_neuroid: bool = False,
     keep: Sequence[str] = (),
     keep_in: str | Path | None = None,
     device: str | torch.device = "auto",

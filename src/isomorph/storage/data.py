@@ -59,6 +59,6 @@ def find_data(name: str, files: Iterable[str], *, root: str | Path | None = None
                 break  # the right folder, but not whole: do not blame the one above it
     raise FileNotFoundError(
         f"{name}: expected {', '.join(files)}; looked in {'; '.join(looked)}. "
-        f"Put the files in a folder {name!r} and name the folder above it by {ENVIRONMENT_VARIABLE} "
-        f"or root=."
+        f"Put the files in a folder {name!r} and name the folder above it by "
+        f"{ENVIRONMENT_VARIABLE} or root=."
     )

@@ -126,7 +126,7 @@ def load_model(
         weights = Path(weights)
     if weights != "default" and asked.weights:
         raise ValueError(
-            f"model: {uid!r} names its weights, and weights={str(weights)!r} names others. Give one."
+            f"model: give weights once: {uid!r} names some, weights={str(weights)!r} others."
         )
     return source.load(asked, weights, seed, progress=progress)
 
