@@ -234,6 +234,9 @@ def ereg(
         predicted = predictions.train if part.rows is split.train else predictions.test
         actual = measured.responses[part.rows]
         scores = score_neuroids(predicted, actual, options["score"])
+        # Without a penalty there was nothing to learn from; the left-out means that stand in for
+        # predictions would correlate by −1 with the responses.
+        scores[np.isnan(predictions.alphas)] = np.nan
         for group, columns in measured.groups.items():
             yield encoding_score(
                 group, part, scores[columns], columns, predictions, {"predictions": predicted}
@@ -280,8 +283,8 @@ def encoding_score(
     if not defined.all():
         undefined = int((~defined).sum())
         reason = (
-            f"{undefined} of {len(scores)} neuroids have no score (constant responses or "
-            f"predictions)" + (" and are left out" if defined.any() else "")
+            f"{undefined} of {len(scores)} neuroids have no score (constant responses, or a layer "
+            f"without variance)" + ("; they are left out" if defined.any() else "")
         )
     return Score(
         region=group[0],
@@ -370,7 +373,10 @@ def ersa(
         predicted = predictions.train if part.rows is split.train else predictions.test
         shown = np.where(np.isfinite(measured.responses[part.rows]), predicted, np.nan)
         for group, columns in measured.groups.items():
-            values = scale_responses(shown[:, columns], options["response_scale"])
+            values = shown[:, columns]
+            if np.isnan(predictions.alphas[columns]).all():
+                values = np.zeros_like(values)  # nothing was learned: a constant RDM, said as such
+            values = scale_responses(values, options["response_scale"])
             model_rdm = upper_triangle(response_rdm(values, options["distance"]))
             target = measured.rdm(
                 group,
