@@ -44,9 +44,10 @@ def simulate_benchmark(
 ) -> Benchmark:
     """Simulate responses as random linear read-outs of a model's layers, plus noise.
 
-    Each neuroid weighs all features of its region's layer by independent standard normal weights.
-    Its noise-free response is z-scored over the stimuli; independent normal noise is added to
-    every repetition, such that the *mean over repetitions* has the chosen reliability.
+    Each neuroid weighs all features of its region's layer by independent standard normal weights;
+    its noise-free response is divided by its standard deviation over the stimuli, and keeps its
+    mean, which is part of the layer's geometry. Independent normal noise is added to every
+    repetition, such that the *mean over repetitions* has the chosen reliability.
 
     Parameters
     ----------
@@ -173,7 +174,7 @@ def _read_out(
     device: torch.device,
     progress: bool,
 ) -> dict[str, np.ndarray]:
-    """Give each region's noise-free responses (n_stimuli, n_outputs), z-scored."""
+    """Give each region's noise-free responses (n_stimuli, n_outputs), of unit variance over stimuli."""
     inputs = Inputs(model, images, batch_size=batch_size)
     need = FeaturesNeed()
     plan = make_plan(model, inputs, layers=list(regions.values()), needs=[need], device=device)
@@ -192,19 +193,21 @@ def _read_out(
 def _weigh(
     features: torch.Tensor, n_outputs: int, rng: np.random.Generator, name: str
 ) -> np.ndarray:
-    signal = np.zeros((len(features), n_outputs))
+    signal, baseline = np.zeros((len(features), n_outputs)), np.zeros(n_outputs)
     for start in range(0, features.shape[1], COLUMNS_AT_ONCE):
         columns = features[:, start : start + COLUMNS_AT_ONCE].cpu().numpy()
-        centred = columns - columns.mean(axis=0)
-        weights = rng.standard_normal((centred.shape[1], n_outputs), dtype=np.float32)
-        signal += centred @ weights
+        weights = rng.standard_normal((columns.shape[1], n_outputs), dtype=np.float32)
+        mean = columns.mean(axis=0)
+        # In two parts, so that a large mean does not drown the differences between stimuli.
+        signal += (columns - mean) @ weights
+        baseline += mean.astype(float) @ weights.astype(float)
     spread = signal.std(axis=0)
     if not (spread > 0).all():
         raise ValueError(
             f"layer {name}: its features are the same for every stimulus; a region cannot read "
             f"it out. Choose another layer."
         )
-    return (signal - signal.mean(axis=0)) / spread
+    return (signal + baseline) / spread
 
 
 def _neuroid_table(regions: list[str], n_subjects: int, n_neuroids: int) -> pd.DataFrame:

@@ -168,4 +168,6 @@ def _weighted_correlations(units: np.ndarray, counts: np.ndarray) -> np.ndarray:
     weight = (counts.sum(axis=1) ** 2 - (counts**2).sum(axis=1)) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
         x, y = x / weight, y / weight
-        return (xy / weight - x * y) / np.sqrt((xx / weight - x**2) * (yy / weight - y**2))
+        r = (xy / weight - x * y) / np.sqrt((xx / weight - x**2) * (yy / weight - y**2))
+    # Too few different stimuli: variances of nothing but rounding.
+    return np.where(np.abs(r) <= 1 + 1e-9, r, np.nan)
