@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from bench_rdm import side_by_side
+from bench.timing import side_by_side
 from isomorph.encoding import RidgeFit, pearson_r, ridge_loo
 from isomorph.geometry import grams
 

@@ -4,7 +4,7 @@ Encoding: what `normalise_encoding` gives a model that predicts the noise-free r
 be 1), and how often the ceiling's interval holds the truth. RDMs: what the noise-free RDM really
 scores, against the estimated ceiling.
 
-    python bench/validate_ceilings.py --seeds 20
+    python -m bench.ceilings --seeds 20
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Isomorph and its peers, timed side by side: `python -m bench`."""
