@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from isomorph.storage import (
     hash_file,
     hash_json,
     parse_size,
+    show_log_in_notebooks,
 )
 
 
@@ -106,3 +110,22 @@ def test_missing_data_says_what_and_where(tmp_path):
     assert "missing b.npy" in message
     assert str(tmp_path / "eyes") in message
     assert "ISOMORPH_DATA or root=" in message
+
+
+def test_the_log_is_shown_only_where_nobody_set_logging_up(monkeypatch):
+    logger = logging.getLogger("isomorph")
+    monkeypatch.setattr(logger, "handlers", [])
+    monkeypatch.setattr(logger, "propagate", False)
+    monkeypatch.setattr(logger, "level", logging.NOTSET)
+    show_log_in_notebooks()  # not a notebook
+    assert logger.handlers == []
+
+    class ZMQInteractiveShell:
+        pass
+
+    notebook = types.SimpleNamespace(get_ipython=ZMQInteractiveShell)
+    monkeypatch.setitem(sys.modules, "IPython", notebook)
+    show_log_in_notebooks()
+    show_log_in_notebooks()
+    assert len(logger.handlers) == 1
+    assert logger.level == logging.INFO

@@ -174,7 +174,7 @@ def _read_out(
     device: torch.device,
     progress: bool,
 ) -> dict[str, np.ndarray]:
-    """Give each region's noise-free responses (n_stimuli, n_outputs), of unit variance over stimuli."""
+    """Give each region's noise-free responses (n_stimuli, n_outputs), of unit variance."""
     inputs = Inputs(model, images, batch_size=batch_size)
     need = FeaturesNeed()
     plan = make_plan(model, inputs, layers=list(regions.values()), needs=[need], device=device)

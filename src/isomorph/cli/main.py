@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from isomorph.cli.show import show_error, show_line, show_pairs, show_table
+from isomorph.storage import show_log
 
 app = typer.Typer(
     name="isomorph",
@@ -40,7 +41,7 @@ MemoryOption = Annotated[
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """Show an expected error as one message; with ISOMORPH_TRACEBACK=1 as Python does."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    show_log(logging.WARNING)
     try:
         yield
     except (ValueError, TypeError, LookupError, OSError, MemoryError) as error:

@@ -17,9 +17,10 @@ from isomorph.benchmarks import Benchmark
 from isomorph.extraction import Layer, Model, stream_layers
 from isomorph.results import make_neuroid_results, make_results
 from isomorph.scoring.job import Job, SplitAsked, prepare
+from isomorph.scoring.load import load_benchmark
 from isomorph.scoring.preflight import preflight
 from isomorph.scoring.rows import Ceilings, Fingerprints, neuroid_block, result_row
-from isomorph.storage import atomic_write
+from isomorph.storage import atomic_write, show_log_in_notebooks
 
 logger = logging.getLogger(__name__)
 
@@ -119,8 +120,7 @@ def score(
     >>> results = score(model, load_benchmark("macaque_v4"))  # doctest: +SKIP
     >>> select_layers(results)  # doctest: +SKIP
     """
-    from isomorph.scoring.load import load_benchmark
-
+    show_log_in_notebooks()
     if isinstance(benchmark, str):
         benchmark = load_benchmark(benchmark)
     if bool(keep) != (keep_in is not None):

@@ -1,4 +1,4 @@
-"""Content hashes, atomic writes, sizes, and where data lives."""
+"""Content hashes, atomic writes, sizes, where data lives, and a readable log."""
 
 from isomorph.storage.data import cache_folder as cache_folder
 from isomorph.storage.data import data_folders as data_folders
@@ -9,5 +9,7 @@ from isomorph.storage.hashing import hash_array as hash_array
 from isomorph.storage.hashing import hash_bytes as hash_bytes
 from isomorph.storage.hashing import hash_file as hash_file
 from isomorph.storage.hashing import hash_json as hash_json
+from isomorph.storage.log import show_log as show_log
+from isomorph.storage.log import show_log_in_notebooks as show_log_in_notebooks
 from isomorph.storage.sizes import format_size as format_size
 from isomorph.storage.sizes import parse_size as parse_size
