@@ -323,10 +323,41 @@ def test_normalised_neuroids_say_why_they_are_undefined():
     ]
 
 
+def test_each_neuroid_may_have_its_own_number_of_stimuli():
+    scores, reliability = np.array([0.7, -0.2, 0.4, 0.9]), np.array([0.6, 0.2, 0.3, 0.5])
+    counts = np.array([80, 12, 80, 4])
+    squares = corrected_r2(scores[:3], counts[:3])
+    alone = [float(corrected_r2(r, n)) for r, n in zip(scores[:3], [80, 12, 80], strict=True)]
+    np.testing.assert_array_equal(squares, alone)
+    expected = np.sqrt(np.mean(alone) / reliability[:3].mean())
+    assert normalise_encoding(scores, counts, reliability) == pytest.approx(expected)
+    values, reasons = normalise_neuroids(scores, counts, reliability)
+    assert reasons.tolist() == ["", "", "", "fewer than 5 stimuli"]
+    np.testing.assert_allclose(values[:3], scores[:3] / np.sqrt(reliability[:3]))
+    assert np.isnan(values[3])
+
+
+@pytest.mark.parametrize("n_stimuli", [0, 2, 4, np.array([4, 3])])
+def test_too_few_stimuli_are_undefined_and_no_error(n_stimuli):
+    scores, reliability = np.array([0.7, 0.2]), np.array([0.6, 0.5])
+    assert np.isnan(normalise_encoding(scores, n_stimuli, reliability))
+    values, reasons = normalise_neuroids(scores, n_stimuli, reliability)
+    assert np.isnan(values).all()
+    assert reasons.tolist() == ["fewer than 5 stimuli"] * 2
+
+
+def test_a_single_neuroid_keeps_its_sign():
+    scores, reliability = np.array([0.132, -0.132, 0.5]), np.array([0.5, 0.5, 0.5])
+    values, _ = normalise_neuroids(scores, 30, reliability)
+    np.testing.assert_allclose(values, scores / np.sqrt(0.5))
+
+
 def test_wrong_input_says_what_to_do():
     with pytest.raises(ValueError, match="expected 5 or more, got 4; score more stimuli"):
         corrected_r2(np.array([0.5]), 4)
     with pytest.raises(ValueError, match=r"got \(2,\) and \(3,\); take both of the same neuroids"):
         normalise_encoding(np.ones(2), 50, np.ones(3))
+    with pytest.raises(ValueError, match=r"one for each of the 2 neuroids, got shape \(3,\)"):
+        normalise_neuroids(np.ones(2), np.array([9, 9, 9]), np.ones(2))
     with pytest.raises(ValueError, match=r"got shape \(20, 3\); responses that are averaged"):
         split_half_reliability(np.ones((20, 3)))

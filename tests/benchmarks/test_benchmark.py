@@ -125,6 +125,97 @@ def test_regions_can_be_given_in_several_ways() -> None:
         make_benchmark(values, stimuli, regions={"V1": [0, 1, 1]})
 
 
+def test_a_column_of_region_names_may_hold_numbers_or_lack_some() -> None:
+    values, stimuli = np.ones((4, 4)), images(names(4))
+    for labels, expected in (
+        ([1, 2, 1, 1], {"1": [True, False, True, True], "2": [False, True, False, False]}),
+        ([1, None, 1, 2], {"1": [True, False, True, False], "2": [False, False, False, True]}),
+        (
+            ["a", None, "b", "a"],
+            {"a": [True, False, False, True], "b": [False] * 2 + [True, False]},
+        ),
+    ):
+        table = pd.DataFrame({"subj_id": "m", "region": labels})
+        for column in (table["region"], table["region"].astype("category")):
+            found = make_benchmark(values, stimuli, table.assign(region=column))
+            assert {name: mask.tolist() for name, mask in found.regions.items()} == expected
+
+
+def test_the_column_region_goes_before_boolean_columns() -> None:
+    values, stimuli = np.ones((4, 3)), images(names(4))
+    table = pd.DataFrame(
+        {"subj_id": "m", "region": ["V1", "V2", "V1"], "good": [True, False, True]}
+    )
+    assert list(make_benchmark(values, stimuli, table).regions) == ["V1", "V2"]
+    assert list(make_benchmark(values, stimuli, table, ["good"]).regions) == ["good"]
+    again = make_benchmark(values, stimuli, table)
+    assert list(make_benchmark(values, stimuli, again.neuroids).regions) == ["V1", "V2"]
+    flag = table.assign(region=[True, False, True])
+    assert list(make_benchmark(values, stimuli, flag).regions) == ["region", "good"]
+    with pytest.raises(ValueError, match="region V1: expected the column 'V1' to say which"):
+        make_benchmark(values, stimuli, table.assign(V1=[True, True, True]))
+
+
+def test_responses_may_be_named_like_the_images_without_suffix() -> None:
+    frame = pd.DataFrame({"n": [2.0, 0.0, 1.0]}, index=["c.1", "a", "b"])
+    stimuli = images(["a.png", "b.JPG", "c.1.png"])
+    benchmark = make_benchmark(frame, stimuli)
+    assert benchmark.responses["stimulus"].values.tolist() == list(stimuli.ids)
+    assert benchmark.responses.values[:, 0].tolist() == [0, 1, 2]
+    for ids in (
+        ["a.png", "a.jpg", "b.png", "c.1.png"],  # which a is it
+        ["a.png", "b.png", "c.2.png"],  # not all of them
+        ["a.x", "b.x", "c.1.x"],  # no suffix of an image
+    ):
+        with pytest.raises(ValueError, match=r"missing: c\.1, a, b; .* No id is in both"):
+            make_benchmark(frame, images(ids))
+    mixed = frame.set_axis(["c.1.png", "a", "b"])
+    with pytest.raises(ValueError, match=r"missing: a, b; without responses: a\.png, b\.JPG"):
+        make_benchmark(mixed, stimuli)
+
+
+def test_axes_in_another_order_are_asked_about() -> None:
+    stimuli = images(names(8))
+    hint = r"shape \(3, 8, 6\): is it \(stimuli, repeats, neuroids\)\? Move its axes"
+    with pytest.raises(ValueError, match="3 responses but 8 images.*" + hint):
+        make_benchmark(np.ones((3, 8, 6)), stimuli, NEUROIDS)
+    with pytest.raises(ValueError, match=r"got 6\. The array has shape \(8, 6, 3\): is it \(stim"):
+        make_benchmark(np.ones((8, 6, 3)), stimuli, NEUROIDS)
+    with pytest.raises(ValueError, match=r"shape \(6, 8\): is it \(stimuli, neuroids\)"):
+        make_benchmark(np.ones((6, 8)), stimuli)
+    for shape in ((5, 7, 6), (8, 3, 5)):
+        with pytest.raises(ValueError, match=r"(index|got 6)\.$"):
+            make_benchmark(np.ones(shape), stimuli, NEUROIDS)
+
+
+def test_group_is_no_subject_of_neuroids() -> None:
+    with pytest.raises(ValueError, match=r"a participant or animal, got 'group', .* another name"):
+        make_benchmark(np.ones((4, 2)), images(names(4)), subj_id="group")
+
+
+def test_a_region_of_a_subject_is_in_one_place() -> None:
+    stimuli = images(names(4))
+    blocks = (
+        make_block(np.ones((2, 2)), ["s0", "s1"], ["x", "y"]),
+        make_block(np.ones((2, 1)), ["s2", "s3"], ["z"]),
+    )
+    table = pd.DataFrame({"neuroid_id": ["z", "y", "x"], "subj_id": "a"})
+    apart = table.assign(V1=[False, True, True], V4=[True, False, False])
+    assert len(Benchmark("own", stimuli, blocks, neuroids=apart).blocks) == 2
+    with pytest.raises(
+        ValueError, match=r"region EVC of subject a: .* in one block, got them in 2"
+    ):
+        Benchmark("own", stimuli, blocks, neuroids=apart.assign(EVC=[True, False, True]))
+    two = apart.assign(EVC=[True, False, True], subj_id=["b", "a", "a"])
+    assert Benchmark("own", stimuli, blocks, neuroids=two).subjects == ("b", "a")
+    rdm_set = with_rdms().rdm_set  # IT of h1 and group, MT of m
+    values = np.ones((4, 2))
+    both = make_benchmark(values, stimuli, regions="MT", rdm_set=rdm_set, subj_id="h1")
+    assert both.region_names == ("MT", "IT")
+    with pytest.raises(ValueError, match="region IT of subject h1: expected responses or an RDM"):
+        make_benchmark(values, stimuli, regions="IT", rdm_set=rdm_set, subj_id="h1")
+
+
 # Selecting.
 
 

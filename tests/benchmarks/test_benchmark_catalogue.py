@@ -95,6 +95,13 @@ def test_the_list_has_a_row_for_each(empty_machine: Path) -> None:
         assert entry.licence
 
 
+def test_the_list_says_how_the_simulated_brain_is_made() -> None:
+    table = list_benchmarks().set_index("benchmark")
+    summary = str(table.loc["simulated", "summary"])
+    assert "in Python: load_benchmark('simulated', model=, regions=)" in summary
+    assert "on the command line: isomorph demo" in summary
+
+
 def test_every_published_file_has_a_hash_and_a_fixed_address() -> None:
     for entry in BENCHMARKS.values():
         if entry.publication is None:

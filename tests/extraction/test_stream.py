@@ -219,3 +219,38 @@ def test_half_precision_and_integer_maps_come_as_float32():
     assert list(maps) == ["(root)[half]", "(root)[count]", "(root)[plain]"]
     assert {features.dtype for features in maps.values()} == {torch.float32}
     assert np.isin(maps["(root)[count]"].numpy(), (0, 1)).all()
+
+
+class Clipped(nn.Module):
+    """A clip that does nothing to the survey's stimuli and something to a later one."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.clip = nn.Linear(4, 4), nn.Hardtanh(-50, 50)
+
+    def forward(self, x):
+        return self.clip(self.layer(x)) + 1
+
+
+def test_a_duplicate_by_chance_is_found_over_all_stimuli():
+    inputs = torch.randn(9, 4)
+    inputs[7] *= 1000
+    extractor = FeatureExtractor(Model(Clipped()), inputs, batch_size=4, progress=False)
+    assert extractor.plan["clip"].duplicate_of == "layer"
+    with pytest.raises(RuntimeError, match="layer clip equals layer for the stimuli of the survey"):
+        list(extractor)
+    assert [layer.index for layer in extractor.plan.distinct] == [0, 1, 2]
+    (maps,) = extractor
+    assert list(maps) == ["layer", "clip", "(root)"]
+    assert torch.equal(maps["clip"], maps["layer"].clamp(-50, 50))
+    assert not torch.equal(maps["clip"], maps["layer"])
+
+
+def test_true_duplicates_stay_duplicates():
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(6), nn.Flatten())
+    extractor = FeatureExtractor(Model(module), torch.rand(9, 3, 8, 8), progress=False)
+    (maps,) = extractor
+    assert list(maps) == ["0"]
+    assert extractor.plan["1"].duplicate_of == "0"
+    assert not extractor.plan["1"].same_tensor
+    assert extractor.plan["2"].duplicate_of == "0"

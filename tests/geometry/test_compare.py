@@ -82,6 +82,28 @@ def test_unit_vectors_are_centred_and_of_length_one() -> None:
     assert unit_vectors(vectors(1, 6)[0]).shape == (36,)
 
 
+@pytest.mark.parametrize("n", [3, 4, 6, 10, 15, 36])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_a_square_rdm_with_rounding_on_its_diagonal_is_one(n: int, dtype: str) -> None:
+    # For n of 3, 6, 10, 15, 36 the rows are as long as the vector of some RDM.
+    first, second = np.random.default_rng(n).normal(size=(2, n, 200))
+    one, other = (1 - np.corrcoef(x).astype(dtype) for x in (first, second))
+    one[np.diag_indices(n)] = 2e-7 if dtype == "f4" else 2e-16
+    one[0, 1] *= 1 + 1e-7
+    value = compare_rdms(one, other)
+    expected = scipy.stats.pearsonr(upper_triangle(one), upper_triangle(other)).statistic
+    assert isinstance(value, float)
+    assert value == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_square_rdm_may_lack_pairs_and_a_square_stack_is_none() -> None:
+    rdm = np.array(square(vectors(1, 0, n=10)[0]))
+    rdm[2, 5] = rdm[5, 2] = np.nan
+    assert isinstance(compare_rdms(rdm, rdm), float)
+    stack = vectors(10, 1, n=5)
+    assert np.shape(compare_rdms(stack, stack)) == (10, 10)
+
+
 def test_errors() -> None:
     with pytest.raises(ValueError, match=r"got 9 stimuli \(36 pairs\) and 8 \(28 pairs\)"):
         compare_rdms(vectors(2, 0), vectors(2, 0, n=8))
@@ -89,5 +111,8 @@ def test_errors() -> None:
         compare_rdms(vectors(1, 0), vectors(1, 0)[0, :-1])
     with pytest.raises(ValueError, match=r"first expected an RDM .* got shape \(5, 5\)"):
         compare_rdms(np.eye(5), vectors(1, 0))
+    upper = np.triu(np.ones((10, 10)), 1)
+    with pytest.raises(ValueError, match="first expected a symmetric RDM, .* halves that differ"):
+        compare_rdms(upper, vectors(1, 0, n=10))
     with pytest.raises(UnknownNameError, match="Did you mean 'spearman'"):
         compare_rdms(vectors(1, 0), vectors(1, 0), "sperman")

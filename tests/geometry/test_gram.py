@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn.preprocessing import StandardScaler
 
-from isomorph.geometry import Gram, Scaling, grams
+from isomorph.geometry import Gram, NonFiniteError, Scaling, grams
 from isomorph.registry import UnknownNameError
 
 TRAIN = tuple(range(0, 24, 2))
@@ -174,12 +174,13 @@ def test_faint_rows_keep_their_digits() -> None:
 def test_non_finite_features_are_counted(value: float, scale: Scaling | None) -> None:
     features = random_features()
     features[2, [1, 600]] = value
-    with pytest.raises(ValueError, match=r"2 of 16800 values are not finite"):
+    with pytest.raises(NonFiniteError, match=r"2 of 16800 values are not finite"):
         grams(features, [scale], block_bytes=20_000)
 
 
 def test_too_large_for_float32() -> None:
-    with pytest.raises(ValueError, match="Pass them as float64"):
+    assert issubclass(NonFiniteError, ValueError)
+    with pytest.raises(NonFiniteError, match="Pass them as float64"):
         grams(random_features() * np.float32(1e30))
     assert np.isfinite(grams(random_features().astype("f8") * 1e30)[0].products).all()
 

@@ -87,6 +87,50 @@ def test_float64_features_equal_scipy(name: str, method: str) -> None:
     np.testing.assert_allclose(upper_triangle(rdm), pdist(features, SCIPY[method]), rtol=1e-10)
 
 
+@pytest.mark.parametrize("offset", [0, 100])
+@pytest.mark.parametrize("gap", [1e-4, 1e-2, 0.1])
+@pytest.mark.parametrize("block_bytes", [10**9, 100_000])
+def test_near_duplicates_keep_their_euclidean_distance(
+    offset: float, gap: float, block_bytes: int
+) -> None:
+    features = normal((12, 20_000))
+    features[7] = features[3] + gap * normal((20_000,), 1)
+    features = (features + offset).astype("f4")
+    [gram] = grams(features, block_bytes=block_bytes)
+    rdm = rdm_from_gram(gram, "euclidean")
+    expected = np.linalg.norm(features[3].astype("f8") - features[7].astype("f8"))
+    assert rdm[3, 7] == pytest.approx(expected, rel=1e-3)
+    np.testing.assert_allclose(upper_triangle(rdm), pdist(features.astype("f8")), rtol=1e-3)
+
+
+def test_many_near_duplicates_keep_their_euclidean_distance() -> None:
+    features = np.repeat(normal((6, 5000)), 3, axis=0) + 1e-3 * normal((18, 5000), 1)
+    features = features.astype("f4")
+    rdm = compute_rdm(features, "euclidean")
+    np.testing.assert_allclose(upper_triangle(rdm), pdist(features.astype("f8")), rtol=1e-3)
+
+
+@pytest.mark.parametrize("method", SCIPY)
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("repeats", [1, 7])
+def test_the_same_features_have_a_dissimilarity_of_zero(
+    method: str, dtype: str, repeats: int
+) -> None:
+    # Two kinds of duplicates, one of them nearly the other; and stimuli of which there is one.
+    base = (normal((9, 3001)) + 0.3).astype(dtype)
+    base[1] = base[0]
+    base[1, 5] *= 1 + 1e-5
+    features = np.concatenate([base, *[base[:2]] * repeats])
+    rdm = compute_rdm(features, method)
+    kinds = np.array([*range(9), *[0, 1] * repeats])
+    same = kinds[:, None] == kinds
+    assert not rdm[same].any()
+    assert (rdm[~same] > 0).all()
+    far = kinds[:, None] + kinds > 1
+    expected = squareform(pdist(features.astype("f8"), SCIPY[method]))
+    np.testing.assert_allclose(rdm[far & ~same], expected[far & ~same], rtol=1e-4)
+
+
 def test_rsatoolbox_agrees() -> None:
     features = normal((15, 40))
     ours = upper_triangle(compute_rdm(features, "pearson"))

@@ -212,6 +212,20 @@ def test_pixels_of_unknown_range_are_refused(tmp_path: Path) -> None:
         from_folder(tmp_path).load(0)
 
 
+def test_wide_integers_must_show_whether_they_have_eight_bits_or_sixteen(tmp_path: Path) -> None:
+    values = np.array([[0, 100, 255]])
+    Image.fromarray(values.astype(np.int32)).save(tmp_path / "dark.tiff")
+    with pytest.raises(
+        ValueError, match=r"up to 255: 8 or 16 bits\? Save .* \('L'\) or 16-bit \('I;1"
+    ):
+        from_folder(tmp_path).load(0)
+    wide = to_rgb(Image.fromarray((values * 257).astype(np.int32)))
+    assert np.asarray(wide)[0, :, 0].tolist() == [0, 100, 255]
+    # Sixteen bits that say so may be as dark as they like.
+    narrow = to_rgb(Image.fromarray(values.astype(np.uint16)))
+    assert np.asarray(narrow)[0, :, 0].tolist() == [0, 0, 1]
+
+
 # Bad input.
 
 

@@ -14,6 +14,7 @@ from isomorph.alignment.metric import Option as Option
 from isomorph.alignment.metric import Part as Part
 from isomorph.alignment.metric import Score as Score
 from isomorph.alignment.metric import parse_metric as parse_metric
+from isomorph.alignment.metric import read_option as read_option
 from isomorph.alignment.representation import Representation as Representation
 from isomorph.alignment.rsa import crsa as crsa
 from isomorph.alignment.statistics import STATISTICS as STATISTICS

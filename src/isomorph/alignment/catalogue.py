@@ -13,7 +13,7 @@ from isomorph.alignment import rsa as _rsa  # noqa: F401  registers cRSA
 from isomorph.alignment.measured import Measured
 from isomorph.alignment.metric import METRICS, parse_metric
 from isomorph.alignment.representation import Representation
-from isomorph.resampling import Split, odd_even
+from isomorph.resampling import Split, given, odd_even
 
 
 def list_metrics() -> pd.DataFrame:
@@ -35,8 +35,9 @@ def list_metrics() -> pd.DataFrame:
                 "symmetric": metric.symmetric,
                 "invariances": ", ".join(sorted(metric.invariances)),
                 "ceiling_scale": metric.ceiling_scale,
-                "options": "; ".join(
-                    f"{name}={option.default}" for name, option in metric.options.items()
+                "options": ", ".join(
+                    f"{name}={'|'.join(option.choices) or option.default}"
+                    for name, option in metric.options.items()
                 ),
                 "version": metric.version,
                 "reference": metric.reference,
@@ -49,7 +50,7 @@ def list_metrics() -> pd.DataFrame:
 def score_arrays(
     features: np.ndarray | torch.Tensor,
     responses: np.ndarray,
-    metrics: Sequence[str] = ("cRSA", "eReg", "eRSA"),
+    metrics: str | Sequence[str] = ("cRSA", "eReg", "eRSA"),
     *,
     split: Split | None = None,
 ) -> pd.DataFrame:
@@ -58,8 +59,8 @@ def score_arrays(
     Parameters
     ----------
     features : (n_stimuli, ...) array or tensor
-    responses : (n_stimuli, n_neuroids) array
-        Finite, rows in the order of the features.
+    responses : (n_stimuli, n_neuroids) or (n_stimuli, n_repetitions, n_neuroids) array
+        Rows in the order of the features; repetitions are averaged. Finite.
     metrics : sequence of str
         Metric strings.
     split : Split, optional
@@ -83,6 +84,8 @@ def score_arrays(
     1.0
     """
     responses = np.asarray(responses, dtype=float)
+    if responses.ndim == 3:
+        responses = responses.mean(axis=1)
     if responses.ndim != 2 or len(responses) != len(features):
         raise ValueError(
             f"responses: expected ({len(features)}, n_neuroids), one row for each row of the "
@@ -100,7 +103,9 @@ def score_arrays(
         groups={("all", "all"): np.arange(responses.shape[1])},
     )
     layer = Representation.from_features(features)
-    split = odd_even(len(responses)) if split is None else split
+    n = len(responses)
+    split = odd_even(n) if split is None else given(split.train, split.test, n)
+    metrics = [metrics] if isinstance(metrics, str) else metrics
     rows = []
     for text in metrics:
         spec = parse_metric(text)

@@ -13,12 +13,14 @@ from isomorph.alignment.ceilings import (
     EncodingCeiling,
     encoding_reliability,
     normalise_encoding,
+    normalise_neuroids,
 )
 from isomorph.alignment.measured import Measured, response_rdm, scale_responses
 from isomorph.alignment.metric import METRICS, Metric, Option, Part, Score, split_parts
 from isomorph.alignment.predictions import (
     ENCODING_OPTIONS,
     Predictions,
+    check_preset,
     encoding_needs,
     ridge_predictions,
 )
@@ -65,7 +67,13 @@ def ereg(
         scores[np.isnan(predictions.alphas)] = np.nan
         for group, columns in measured.groups.items():
             yield encoding_score(
-                group, part, scores[columns], columns, predictions, {"predictions": predicted}
+                group,
+                part,
+                scores[columns],
+                np.isfinite(actual).sum(axis=0)[columns],
+                columns,
+                predictions,
+                {"predictions": predicted},
             )
 
 
@@ -99,12 +107,14 @@ def encoding_score(
     group: tuple[str, str],
     part: Part,
     scores: np.ndarray,
+    counts: np.ndarray,
     columns: np.ndarray,
     predictions: Predictions,
     artefacts: Mapping[str, np.ndarray],
 ) -> Score:
     """Average the neuroids of a region of a subject."""
     defined = np.isfinite(scores)
+    chosen = np.isfinite(predictions.alphas[columns])
     reason = ""
     if not defined.all():
         undefined = int((~defined).sum())
@@ -123,8 +133,11 @@ def encoding_score(
         reason=reason,
         per_neuroid=scores,
         neuroids=columns,
+        n_per_neuroid=counts,
         alphas=predictions.alphas[columns],
-        alpha_at_edge=float(predictions.at_edge[columns].mean()),
+        alpha_at_edge=float(predictions.at_edge[columns][chosen].mean())
+        if chosen.any()
+        else np.nan,
         artefacts={name: array[:, columns] for name, array in artefacts.items()},
     )
 
@@ -163,10 +176,40 @@ def normalise_encoding_score(score: Score, ceiling: Ceiling, options: Mapping[st
     if not isinstance(ceiling, EncodingCeiling) or score.per_neuroid is None:
         return float("nan")
     if options["score"] == "pearsonr":
-        return normalise_encoding(score.per_neuroid, score.n_stimuli, ceiling.reliability)
+        counts = score.n_stimuli if score.n_per_neuroid is None else score.n_per_neuroid
+        return normalise_encoding(score.per_neuroid, counts, ceiling.reliability)
     both = np.isfinite(score.per_neuroid) & np.isfinite(ceiling.reliability)
     total = ceiling.reliability[both].sum()
     return float(score.per_neuroid[both].sum() / total) if total > 0 else float("nan")
+
+
+def normalise_each_neuroid(
+    score: Score, ceiling: Ceiling, options: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give each neuroid's ceiling, its score divided by it, and why that is NaN.
+
+    Parameters
+    ----------
+    score : Score
+        With `per_neuroid`.
+    ceiling : Ceiling
+        Of the region.
+    options : mapping
+
+    Returns
+    -------
+    ceilings, normalised, reasons : (n_neuroids,) arrays
+    """
+    assert score.per_neuroid is not None
+    reliability = np.full(len(score.per_neuroid), np.nan)
+    if isinstance(ceiling, EncodingCeiling):
+        reliability = ceiling.reliability
+    known = np.where(reliability > 0, reliability, np.nan)
+    counts = score.n_stimuli if score.n_per_neuroid is None else score.n_per_neuroid
+    normalised, reasons = normalise_neuroids(score.per_neuroid, counts, reliability)
+    if options["score"] == "pearsonr":
+        return np.sqrt(known), normalised, reasons
+    return known, score.per_neuroid / known, reasons
 
 
 def ersa(
@@ -226,6 +269,7 @@ _SHARED = {
     "data": frozenset({"responses"}),
     "symmetric": False,
     "version": 1,
+    "check": check_preset,
 }
 METRICS.add(
     "eReg",
@@ -234,6 +278,7 @@ METRICS.add(
         compute=ereg,
         ceiling=neuroid_ceiling,
         normalise=normalise_encoding_score,
+        normalise_neuroids=normalise_each_neuroid,
         options={
             "score": Option("pearsonr", tuple(SCORE_TYPES), summary="score of a neuroid"),
             **ENCODING_OPTIONS,

@@ -100,9 +100,10 @@ def scale_responses(values: np.ndarray, scale: str) -> np.ndarray:
     """
     if scale == "none":
         return values
-    centred = values - np.nanmean(values, axis=0)
-    spread = np.nanstd(values, axis=0)
-    return centred / np.where(spread > 0, spread, 1.0)
+    mean, spread = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
+    # The spread of a constant is the rounding of its mean, by which nothing must be divided.
+    constant = spread <= 1e-12 * np.abs(mean)
+    return np.where(constant, 0.0 * values, (values - mean) / np.where(constant, 1.0, spread))
 
 
 def response_rdm(values: np.ndarray, distance: str) -> np.ndarray:
@@ -139,6 +140,9 @@ def response_rdm(values: np.ndarray, distance: str) -> np.ndarray:
         mean_square = filled**2 @ mask.T / count - first**2
         covariance = filled @ filled.T / count - first * first.T
         rdm = 1.0 - covariance / np.sqrt(mean_square * mean_square.T)
-    rdm[count < 3] = np.nan
+    # A pattern that is constant over what a pair shares has no correlation, only rounding.
+    square = filled**2 @ mask.T / np.maximum(count, 1)
+    constant = mean_square <= 1e-12 * square
+    rdm[(count < 3) | constant | constant.T] = np.nan
     np.fill_diagonal(rdm, 0.0)
     return rdm

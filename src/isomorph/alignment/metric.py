@@ -29,11 +29,15 @@ class Part:
     selection : str
         ``stimuli``, ``subjects+stimuli``, ``folds`` or ``in_sample``: how a layer can be chosen
         for it without having seen it.
+    of_others : bool
+        Whether the target is the mean RDM of the *other* subjects: what a subject's layer is
+        chosen by.
     """
 
     cv_split: str
     rows: np.ndarray
     selection: str
+    of_others: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class Score:
         Scores of the single neuroids.
     neuroids : (n_neuroids,) int array or None
         Which columns of the block's responses.
+    n_per_neuroid : (n_neuroids,) int array or None
+        On how many stimuli each neuroid was scored (fewer where responses are missing).
     alphas : (n_neuroids,) array or None
         Ridge penalties chosen.
     alpha_at_edge : float
@@ -73,6 +79,7 @@ class Score:
     reason: str = ""
     per_neuroid: np.ndarray | None = None
     neuroids: np.ndarray | None = None
+    n_per_neuroid: np.ndarray | None = None
     alphas: np.ndarray | None = None
     alpha_at_edge: float = float("nan")
     artefacts: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -132,6 +139,11 @@ class Metric:
     version : int
         Goes up when the definition changes; it enters the fingerprint.
     summary, reference : str
+    normalise_neuroids : callable or None
+        ``normalise_neuroids(score, ceiling, options)`` gives each neuroid's ceiling, normalised
+        score and reason, for a metric that scores neuroids.
+    check : callable
+        ``check(options)`` raises for options that contradict one another.
     """
 
     name: str
@@ -149,6 +161,8 @@ class Metric:
     version: int
     summary: str
     reference: str
+    normalise_neuroids: Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]] | None = None
+    check: Callable[[Mapping[str, Any]], None] = lambda _options: None
 
 
 METRICS: Registry[Metric] = Registry("metric", "list_metrics() shows them all.")
@@ -163,10 +177,16 @@ class MetricSpec:
     metric : Metric
     options : mapping
         Every option, defaults included.
+    written : frozenset of str
+        The options that somebody wrote, if only to say the default.
     """
 
     metric: Metric
     options: Mapping[str, Any]
+    written: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        self.metric.check(self.options)
 
     def __str__(self) -> str:
         """The metric string: options only where they are not the default."""
@@ -181,13 +201,12 @@ class MetricSpec:
         return f"{self.metric.name}[{inside}]"
 
     def with_defaults(self, **options: Any) -> MetricSpec:
-        """Set options that the metric has and that the metric string left at their default."""
+        """Set options that the metric has and that its string does not write."""
         new = dict(self.options)
         for name, value in options.items():
-            option = self.metric.options.get(name)
-            if option is not None and new[name] == option.default:
-                new[name] = _checked(self.metric, name, value)
-        return MetricSpec(self.metric, new)
+            if name in self.metric.options and name not in self.written:
+                new[name] = read_option(self.metric, name, value)
+        return MetricSpec(self.metric, new, self.written)
 
 
 def parse_metric(text: str) -> MetricSpec:
@@ -222,15 +241,18 @@ def parse_metric(text: str) -> MetricSpec:
         )
     metric = METRICS[match[1]]
     options = {name: option.default for name, option in metric.options.items()}
+    written: set[str] = set()
     for item in filter(None, (match[2] or "").split(",")):
         name, equals, value = (part.strip() for part in item.partition("="))
         if not equals:
             raise ValueError(f"metric {text!r}: expected option=value in brackets, got {item!r}.")
-        options[name] = _checked(metric, name, value)
-    return MetricSpec(metric, options)
+        options[name] = read_option(metric, name, value)
+        written.add(name)
+    return MetricSpec(metric, options, frozenset(written))
 
 
-def _checked(metric: Metric, name: str, value: Any) -> Any:
+def read_option(metric: Metric, name: str, value: Any) -> Any:
+    """Read and check one option of a metric, given as text or as a value."""
     if name not in metric.options:
         raise unknown_name(f"option of {metric.name}", name, metric.options)
     option = metric.options[name]
@@ -254,10 +276,9 @@ def read_alphas(text: str) -> tuple[float, ...] | None:
     """Read ``0.1|1|10``: ridge penalties, positive, in rising order."""
     if text == "None":
         return None
-    values = tuple(float(item) for item in text.split("|"))
-    if any(not (value > 0 and np.isfinite(value)) for value in values) or list(values) != sorted(
-        set(values)
-    ):
+    values = tuple(float(item) for item in text.split("|") if item)
+    positive = all(value > 0 and np.isfinite(value) for value in values)
+    if not values or not positive or list(values) != sorted(set(values)):
         raise ValueError("expected positive penalties in rising order, such as 0.1|1|10.")
     return values
 

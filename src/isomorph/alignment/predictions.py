@@ -20,6 +20,7 @@ from isomorph.resampling import Split
 # whose kernel has that mean diagonal.
 ALPHA_UNIT = 5920
 PROJECTION_SEED = 0
+PUBLISHED = {"scale": "standard", "projection": "srp", "criterion": "pearson"}
 
 ENCODING_OPTIONS = {
     "preset": Option(
@@ -168,8 +169,26 @@ def _grid(kernel_train: np.ndarray, settings: Mapping[str, Any]) -> np.ndarray:
     return np.asarray(settings["alphas"]) / ALPHA_UNIT * float(np.mean(np.diag(kernel_train)))
 
 
+def check_preset(options: Mapping[str, Any]) -> None:
+    """Refuse options that the published preset would silently overrule.
+
+    Raises
+    ------
+    ValueError
+        If ``preset=published`` stands beside another scale, projection or criterion.
+    """
+    if options["preset"] != "published":
+        return
+    for name, value in PUBLISHED.items():
+        if options[name] not in (ENCODING_OPTIONS[name].default, value):
+            raise ValueError(
+                f"metric: preset=published means {name}={value}, but {name}={options[name]} was "
+                f"asked too. Leave one of them out."
+            )
+
+
 def _settings(options: Mapping[str, Any]) -> dict[str, Any]:
     settings = {name: options[name] for name in ENCODING_OPTIONS}
     if settings["preset"] == "published":
-        settings |= {"scale": "standard", "projection": "srp", "criterion": "pearson"}
+        settings |= PUBLISHED
     return settings

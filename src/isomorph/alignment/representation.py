@@ -11,6 +11,7 @@ import torch
 from isomorph.extraction import FeaturesNeed, GramNeed, Need, ProjectionNeed
 from isomorph.geometry import (
     Gram,
+    NonFiniteError,
     Scaling,
     grams,
     project,
@@ -24,7 +25,8 @@ class Representation:
     """A layer's features over the stimuli, through what the stream provided.
 
     What was provided is used; what was not is computed from the features if those are here. What
-    several metrics share (an RDM, an encoding model's predictions) is kept in `memo`.
+    several metrics share (an RDM, an encoding model's predictions) is kept in `memo`. If the
+    features are not finite, `undefined` says so and nothing can be asked.
 
     Parameters
     ----------
@@ -41,6 +43,8 @@ class Representation:
 
     def __init__(self, given: Mapping[Need, Any], n_stimuli: int) -> None:
         self._given = dict(given)
+        errors = [value for value in self._given.values() if isinstance(value, NonFiniteError)]
+        self.undefined = str(errors[0]) if errors else ""
         self.n_stimuli = n_stimuli
         self.memo: dict[Any, Any] = {}
 

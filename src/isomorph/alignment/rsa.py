@@ -17,7 +17,7 @@ from isomorph.alignment.metric import METRICS, Metric, Option, Part, Score, is_f
 from isomorph.alignment.representation import Representation
 from isomorph.extraction import GramNeed, Need
 from isomorph.geometry import COMPARISONS, RDM_METHODS, compare_rdms
-from isomorph.resampling import Split
+from isomorph.resampling import Split, is_swapped
 
 # A correlation over fewer pairs than this says nothing; 4 stimuli give 6 pairs.
 MIN_STIMULI = 4
@@ -51,9 +51,10 @@ def rdm_parts(measured: Measured, split: Split) -> Iterator[tuple[tuple[str, str
         n_subjects = len(_single_subjects(measured, group[0]))
         if n_subjects > 1:
             how = "stimuli" if group[1] == GROUP else "subjects+stimuli"
-            yield group, Part(split.train_name, split.train, how)
+            yield group, Part(split.train_name, split.train, how, of_others=group[1] != GROUP)
             yield group, Part(split.test_name, split.test, how)
-        yield group, Part("all", everything, "in_sample")
+        if not is_swapped(split):  # all stimuli are the same in both directions
+            yield group, Part("all", everything, "in_sample")
 
 
 def crsa(
@@ -172,7 +173,7 @@ def rdm_ceiling(
     subjects = _single_subjects(measured, group[0])
     if group[1] == GROUP:
         return _no_ceiling("the group's mean RDM holds every subject: none is left out")
-    if len(subjects) > 1 and part.cv_split == "train":
+    if part.of_others:
         return _no_ceiling("train rows score the other subjects' mean RDM, to choose layers")
     vectors = np.stack([measured.rdm((group[0], subject), part.rows) for subject in subjects])
     found = leave_one_subject_out_ceiling(vectors, options["compare"])
@@ -196,7 +197,7 @@ def _single_subjects(measured: Measured, region: str) -> list[str]:
 def _target_rdm(
     measured: Measured, group: tuple[str, str], part: Part, distance: str, response_scale: str
 ) -> np.ndarray:
-    if part.selection == "subjects+stimuli" and part.cv_split == "train":
+    if part.of_others:
         others = [
             subject for subject in _single_subjects(measured, group[0]) if subject != group[1]
         ]

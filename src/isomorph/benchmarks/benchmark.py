@@ -36,12 +36,14 @@ class Benchmark:
     blocks : tuple of Block
         Measured responses. One block where everybody saw the same stimuli; subjects who saw
         different ones are blocks of their own, so that no rectangle is filled with NaN. A neuroid
-        is in one block only. Empty where there are RDMs only.
+        is in one block only, and so is a subject's region. Empty where there are RDMs only.
     rdm_set : RDMSet, optional
-        RDMs that were published without the responses behind them.
+        RDMs that were published without the responses behind them: of other subjects or regions
+        than the responses.
     neuroids : DataFrame, optional
         One row a neuroid: ``neuroid_id``, ``subj_id``, a boolean column for each region (regions
-        may overlap), and anything else.
+        may overlap), and anything else. No subject is called ``group``, which stands for a mean
+        over subjects.
     region_columns : tuple of str, optional
         Which columns of `neuroids` are regions. By default all boolean ones.
     description, citation, licence : str
@@ -84,6 +86,7 @@ class Benchmark:
             object.__setattr__(self, "region_columns", boolean_columns(self.neuroids))
         if self.blocks:
             _check_regions(self)
+            _check_rows_differ(self)
         if self.rdm_set is not None and self.rdm_set.n_stimuli != len(self.stimuli):
             raise ValueError(
                 f"{self.name}: expected RDMs of the {len(self.stimuli)} stimuli, got RDMs of "
@@ -288,6 +291,11 @@ def _checked_neuroids(benchmark: Benchmark) -> pd.DataFrame:
     table = table.assign(
         neuroid_id=table["neuroid_id"].astype(str), subj_id=table["subj_id"].astype(str)
     )
+    if (table["subj_id"] == GROUP).any():
+        raise ValueError(
+            f"neuroids: expected the subj_id of a participant or animal, got {GROUP!r}, which "
+            f"stands for a mean over subjects and is kept out of averages. Give another name."
+        )
     measured = [name for block in benchmark.blocks for name in block.neuroid_ids]
     for where, names in (("neuroids", table["neuroid_id"].tolist()), ("blocks", measured)):
         repeated = [name for name, count in Counter(names).items() if count > 1]
@@ -333,6 +341,32 @@ def _check_regions(benchmark: Benchmark) -> None:
             f"neuroids: expected every subject to have neuroids in a region, got none for "
             f"{listing(empty)}. Leave these subjects out, or add a region for them."
         )
+
+
+def _check_rows_differ(benchmark: Benchmark) -> None:
+    """Refuse a region of a subject that would be scored twice under the same names."""
+    where = {
+        name: number for number, block in enumerate(benchmark.blocks) for name in block.neuroid_ids
+    }
+    in_block = benchmark.neuroids["neuroid_id"].map(where)
+    of_rdms = set()
+    if benchmark.rdm_set is not None:
+        frame = benchmark.rdm_set.frame
+        of_rdms = set(zip(frame["region"], frame["subj_id"], strict=True))
+    for region, inside in benchmark.regions.items():
+        blocks = in_block[inside].groupby(benchmark.neuroids["subj_id"][inside]).nunique()
+        for subject, count in blocks.items():
+            if count > 1:
+                raise ValueError(
+                    f"region {region} of subject {subject}: expected its neuroids in one block, "
+                    f"got them in {count}, whose scores could not be told apart. Give each part a "
+                    f"region of its own, or put them into one block."
+                )
+            if (region, subject) in of_rdms:
+                raise ValueError(
+                    f"region {region} of subject {subject}: expected responses or an RDM, got "
+                    f"both, whose scores could not be told apart. Leave one out or rename it."
+                )
 
 
 def _names(

@@ -86,7 +86,11 @@ BENCHMARKS.add(
     BenchmarkEntry(
         name=simulated.NAME,
         loader=simulated.load_simulated,
-        summary="A brain whose truth is known: regions that read out chosen layers of a model.",
+        summary=(
+            "A brain whose truth is known: regions that read out chosen layers of a model "
+            "(in Python: load_benchmark('simulated', model=, regions=); on the command line: "
+            "isomorph demo)."
+        ),
         kind="simulated",
         citation=simulated.CITATION,
         licence=simulated.LICENCE,

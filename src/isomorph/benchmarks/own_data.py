@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import permutations
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +15,9 @@ import xarray as xr
 from isomorph.benchmarks.benchmark import Benchmark, boolean_columns, check_stimuli
 from isomorph.benchmarks.blocks import Block, RDMSet, make_block, neuroid_names
 from isomorph.stimuli import ImageSet, as_stimuli
+from isomorph.stimuli.readers import IMAGE_SUFFIXES
 
+logger = logging.getLogger(__name__)
 Regions = str | Sequence[str] | Mapping[str, Any] | None
 
 
@@ -37,9 +42,10 @@ def make_benchmark(
     ----------
     responses : ndarray, DataFrame, DataArray, Block or sequence of Block
         An array (n_stimuli, n_neuroids) or (n_stimuli, n_repetitions, n_neuroids), whose rows
-        follow the stimuli; a DataFrame with stimulus ids as index and neuroids as columns; a
-        DataArray as in `Block`; or blocks, one for each group of subjects that saw the same
-        stimuli. NaN where a measurement is missing. Not needed if there are RDMs.
+        follow the stimuli; a DataFrame with stimulus ids as index (the images' ids, or all of them
+        without the file suffix) and neuroids as columns; a DataArray as in `Block`; or blocks, one
+        for each group of subjects that saw the same stimuli. NaN where a measurement is missing.
+        Not needed if there are RDMs.
     stimuli : ImageSet, folder, zip, paths, images or array
         Whatever `as_stimuli` takes.
     neuroids : DataFrame, optional
@@ -47,8 +53,9 @@ def make_benchmark(
         ``region`` with names), and ``neuroid_id`` (without it, rows follow the responses).
     regions : str, sequence of str or mapping, optional
         One name for the region of all neuroids; the names of the columns that are regions; or a
-        mapping of names to boolean masks over the rows of `neuroids`. By default all boolean
-        columns, then the column ``region``, then one region ``all``.
+        mapping of names to boolean masks over the rows of `neuroids`. By default what the column
+        ``region`` names (other boolean columns are then no regions); without it, all boolean
+        columns; without any, one region ``all``.
     rdm_set : RDMSet, optional
         Published RDMs over the stimuli.
     name, description, citation, licence, metadata
@@ -111,7 +118,7 @@ def _as_blocks(
     if isinstance(responses, xr.DataArray):
         return (Block(responses),)
     if isinstance(responses, pd.DataFrame):
-        index = [str(label) for label in responses.index]
+        index = _with_suffixes([str(label) for label in responses.index], images.ids)
         return (make_block(responses.to_numpy(), index, [str(c) for c in responses.columns]),)
     if not isinstance(responses, np.ndarray):
         raise TypeError(
@@ -127,16 +134,47 @@ def _as_blocks(
         raise ValueError(
             f"stimuli: {len(responses)} responses but {len(images)} images. A plain array has no "
             f"stimulus ids, so rows cannot be matched: give a DataFrame with the ids as its index."
+            + _axes_hint(responses.shape, len(images), neuroids)
         )
     n = responses.shape[-1]
     if neuroids is not None and len(neuroids) != n:
         raise ValueError(
             f"neuroids: expected one row for each of the {n} neuroids of the responses (last "
-            f"axis), got {len(neuroids)}."
+            f"axis), got {len(neuroids)}." + _axes_hint(responses.shape, len(images), neuroids)
         )
     has_ids = neuroids is not None and "neuroid_id" in neuroids.columns
     names = neuroids["neuroid_id"].astype(str).tolist() if has_ids else neuroid_names(n)  # type: ignore[index]
     return (make_block(responses, images.ids, names),)
+
+
+def _with_suffixes(labels: list[str], ids: Sequence[str]) -> list[str]:
+    """Give the images' ids for labels that are these without the file suffix, all of them."""
+    stems = [_without_suffix(name) for name in ids]
+    counts = Counter(stems)
+    if not set(labels).isdisjoint(ids) or any(counts[label] != 1 for label in labels):
+        return labels
+    logger.info("responses: matched to the images by their names without suffix")
+    by_stem = dict(zip(stems, ids, strict=True))
+    return [by_stem[label] for label in labels]
+
+
+def _without_suffix(name: str) -> str:
+    stem, dot, suffix = name.rpartition(".")
+    return stem if stem and (dot + suffix).lower() in IMAGE_SUFFIXES else name
+
+
+def _axes_hint(shape: tuple[int, ...], n_stimuli: int, neuroids: pd.DataFrame | None) -> str:
+    """Ask about the order of the axes where another one would fit."""
+    n_neuroids = None if neuroids is None else len(neuroids)
+    fits = [
+        order
+        for order in permutations(shape)
+        if order[0] == n_stimuli and n_neuroids in (None, order[-1])
+    ]
+    if not fits:
+        return ""
+    axes = "(stimuli, neuroids)" if len(shape) == 2 else "(stimuli, repeats, neuroids)"
+    return f" The array has shape {shape}: is it {axes}? Move its axes with .transpose()."
 
 
 def _align(
@@ -186,13 +224,28 @@ def _neuroid_table(
         return _masked(table, regions), tuple(str(name) for name in regions)
     if regions is not None:
         return table, tuple(regions)
+    if "region" in table.columns and table["region"].dtype != bool:
+        return _by_label(table)
     if boolean_columns(table):
         return table, None
-    if "region" in table.columns:
-        names = table["region"].dropna().astype(str)
-        found = tuple(dict.fromkeys(names))
-        return table.assign(**{region: table["region"] == region for region in found}), found
     return table.assign(all=True), ("all",)
+
+
+def _by_label(table: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Add a boolean column for each name in the column ``region``; neuroids without one stay."""
+    # So that whole numbers remain whole where some are missing.
+    column = table["region"].convert_dtypes()
+    known, labels = column.notna().to_numpy(dtype=bool), column.astype(str).to_numpy(dtype=object)
+    found = tuple(dict.fromkeys(labels[known].tolist()))
+    masks = {name: known & (labels == name) for name in found}
+    for name, mask in masks.items():
+        if name in table.columns and not np.array_equal(table[name].to_numpy(), mask):
+            raise ValueError(
+                f"region {name}: expected the column {name!r} to say which neuroids the column "
+                f"region calls so, got other values. Rename one, or pass regions= with the names "
+                f"of the boolean columns."
+            )
+    return table.assign(**masks), found
 
 
 def _masked(table: pd.DataFrame, regions: Mapping[str, Any]) -> pd.DataFrame:

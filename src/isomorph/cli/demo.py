@@ -56,7 +56,7 @@ def run_demo(out: Path, *, seed: int = 0, progress: bool = True) -> pd.DataFrame
     )
     assert results is not None
     found = judge(results, REGIONS)
-    show_heading("Was the true layer found?")
+    show_heading("Was the true layer found? (highest train score, averaged over subjects)")
     show_table(found)
     return found
 

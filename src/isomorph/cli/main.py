@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import fnmatch
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from isomorph.cli.show import show_error, show_line, show_pairs, show_table
+from isomorph.registry import unknown_name
 from isomorph.storage import show_log
 
 app = typer.Typer(
     name="isomorph",
     no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Does this model represent the world the way that brain does?",
 )
@@ -44,11 +50,20 @@ def plain_errors() -> Iterator[None]:
     show_log(logging.WARNING)
     try:
         yield
-    except (ValueError, TypeError, LookupError, OSError, MemoryError) as error:
+    except (ValueError, TypeError, LookupError, OSError, MemoryError, RuntimeError) as error:
         if os.environ.get("ISOMORPH_TRACEBACK"):
             raise
         show_error(error)
         raise typer.Exit(2) from error
+
+
+@app.callback()
+def _main(
+    show_version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    if show_version:
+        show_line(version("isomorph"))
+        raise typer.Exit
 
 
 @app.command()
@@ -62,7 +77,10 @@ def score(
     seed: Annotated[int, typer.Option(help="Seed of random weights.")] = 0,
     metrics: Annotated[
         str | None,
-        typer.Option(help="Separated by spaces: 'cRSA eReg[scale=none]' (default: all that fit)."),
+        typer.Option(
+            help="Separated by spaces: 'cRSA[compare=spearman,distance=cosine] eReg' (default: all "
+            "that fit)."
+        ),
     ] = None,
     layers: Annotated[
         str | None, typer.Option(help="Names or globs, separated by spaces: 'features.*'.")
@@ -96,8 +114,8 @@ def score(
             dry_run=dry_run,
             progress=progress,
             options={
-                "metrics": metrics.split() if metrics else None,
-                "layers": layers.split() if layers else None,
+                "metrics": re.findall(r"(?:\[[^\]]*\]?|[^\s\[])+", metrics) if metrics else None,
+                "layers": layers.split() if layers is not None else None,
                 "stats": stats.split(),
                 "split": split,
                 "swap": swap,
@@ -135,15 +153,21 @@ def doctor(data: DataOption = None) -> None:
 @app.command()
 def models(
     source: Annotated[str | None, typer.Option(help="Only this source.")] = None,
-    name: Annotated[str | None, typer.Option(help="Only this architecture.")] = None,
+    name: Annotated[str | None, typer.Option(help="Only these: alexnet, or 'resnet*'.")] = None,
 ) -> None:
     """List the models that can be loaded."""
-    from isomorph.zoo import list_models
+    from isomorph.zoo import SOURCES, list_models
 
     with plain_errors():
-        wanted = {"source": source, "name": name}
-        frame = list_models(**{key: value for key, value in wanted.items() if value})
-        frame["n_params"] = [f"{count / 1e6:.1f} M" for count in frame["n_params"]]
+        frame = list_models(**({"source": source} if source else {}))
+        if name:
+            known = frame["name"].unique().tolist()
+            frame = frame[[fnmatch.fnmatchcase(found, name) for found in frame["name"]]]
+            if frame.empty:
+                raise unknown_name("model", name, known, "A glob such as 'resnet*' may be given.")
+        if frame.empty:
+            raise unknown_name("model source", str(source), SOURCES)
+        frame = frame.assign(n_params=[f"{count / 1e6:.1f} M" for count in frame["n_params"]])
         show_table(frame[["uid", "task", "train_data", "n_params", "input_size"]])
         show_line(f"{len(frame)} weight sets; each model also as its random twin (@random-0).")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,10 +15,13 @@ from isomorph.cli.show import show_heading, show_line, show_pairs, show_table
 from isomorph.extraction import Model
 from isomorph.results import GROUP_SUBJECT, mean_over_subjects, select_layers, write_results
 from isomorph.scoring import format_duration, load_benchmark, preflight, prepare, run_job
-from isomorph.storage import atomic_write
+from isomorph.storage import atomic_write, check_folder
 from isomorph.zoo import load_model
 
+logger = logging.getLogger(__name__)
+
 MOST_SUBJECTS = 6
+MANY_AT_EDGE = 0.25
 SELECTION_WORDS = {
     "stimuli": "the train stimuli, scored on the test stimuli",
     "subjects+stimuli": "the other subjects and the train stimuli, scored on the test stimuli",
@@ -39,6 +43,11 @@ def run_score(
     options: Mapping[str, Any],
 ) -> None:
     """Load, score and show; parameters as in the command."""
+    if benchmark == "simulated":
+        raise ValueError(
+            "simulated: a brain to simulate is described in Python (load_benchmark('simulated', "
+            "model=, regions=)); `isomorph demo` scores one."
+        )
     loaded_benchmark = load_benchmark(benchmark, **({"root": data} if data else {}))
     chosen = None if weights == "random" else weights or "default"
     loaded_model = load_model(model, weights=chosen, seed=seed, progress=progress)
@@ -69,8 +78,8 @@ def score_and_show(
     pandas.DataFrame or None
         The results; None after a dry run.
     """
-    if out is not None and out.exists() and not out.is_dir():
-        raise ValueError(f"--out: expected a folder, got the file {out}.")
+    if out is not None:
+        check_folder(out, "--out")
     options = dict(options)
     job = prepare(model, benchmark, options.pop("metrics"), **options, progress=progress)
     show_heading("Pre-flight")
@@ -80,10 +89,10 @@ def score_and_show(
     start = time.perf_counter()
     results, neuroids = run_job(job, progress=progress)
     show_line(f"\ndone in {format_duration(time.perf_counter() - start)}")
+    written = write_files(results, neuroids, out, true_layers) if out is not None else []
     show_best(results)
-    if out is not None:
-        for path in write_files(results, neuroids, out, true_layers):
-            show_line(f"wrote {path}")
+    for path in written:
+        show_line(f"wrote {path}")
     return results
 
 
@@ -93,8 +102,17 @@ def show_best(results: pd.DataFrame) -> None:
     show_heading("Best layer of each region")
     show_table(_best_table(best))
     for how in best["selection"].dropna().unique():
-        regions = best.loc[best["selection"] == how, "region"].unique()
-        show_line(f"{', '.join(regions)}: layers chosen on {SELECTION_WORDS[how]}.")
+        of_these = best[best["selection"] == how]
+        regions = ", ".join(of_these["region"].unique())
+        whole = len(of_these) == best["region"].isin(of_these["region"].unique()).sum()
+        only = "" if whole or (of_these["subj_id"] != GROUP_SUBJECT).any() else " (group)"
+        show_line(f"{regions}{only}: layers chosen on {SELECTION_WORDS[how]}.")
+    at_edge = results["alpha_at_edge"].mean()
+    if at_edge > MANY_AT_EDGE:
+        show_line(
+            f"{at_edge:.0%} of the neuroids' penalties are at an edge of the grid "
+            f"(alpha_at_edge): wider alphas may predict them better."
+        )
     for reason in best.loc[best["score"].isna(), "reason"].dropna().unique():
         show_line(f"– is undefined: {reason}.")
 
@@ -118,14 +136,19 @@ def _best_table(best: pd.DataFrame) -> pd.DataFrame:
             )
         if len(single) > 1:
             mean = mean_over_subjects(single).iloc[0]
-            often = single["model_layer"].mode().iloc[0]
-            share = int((single["model_layer"] == often).sum())
+            counts = single["model_layer"].value_counts()
+            often = "none" if counts.empty else str(counts.index[0])
+            if len(counts) > 1 and counts.iloc[0] == counts.iloc[1]:
+                often = "differ"
+            share = 0 if counts.empty else int(counts.iloc[0])
             rows.append(
                 {
                     "metric": metric,
                     "region": region,
                     "subject": f"mean of {len(single)}",
-                    "best layer": f"{often} ({share} of {len(single)})",
+                    "best layer": often
+                    if often in ("none", "differ")
+                    else f"{often} ({share} of {len(single)})",
                     **{name: mean[name] for name in names},
                 }
             )
@@ -148,9 +171,13 @@ def write_files(
         written.append(out / "neuroids.parquet")
         with atomic_write(written[-1]) as temporary:
             neuroids.to_parquet(temporary, index=False)
+    if results["score"].isna().all():
+        logger.warning("no score is defined, so that there is nothing to plot")
+        return written
     figures = {"layers.png": plot_layers(results, true_layers=true_layers)}
     for statistic in statistic_columns(results):
-        figures[f"{statistic}.png"] = plot_statistic(results, statistic)
+        if results[statistic].notna().any():
+            figures[f"{statistic}.png"] = plot_statistic(results, statistic)
     for name, figure in figures.items():
         written.append(out / name)
         with atomic_write(written[-1]) as temporary:

@@ -54,7 +54,7 @@ def show_table(frame: pd.DataFrame, title: str = "") -> None:
     for name in frame.columns:
         right = pd.api.types.is_numeric_dtype(frame[name])
         # Only prose may run over several lines.
-        prose = not right and frame[name].astype("string").str.len().max() > 48
+        prose = not right and max((len(str(value)) for value in frame[name]), default=0) > 60
         table.add_column(
             escape(str(name)),
             justify="right" if right else "left",

@@ -13,8 +13,8 @@ import torch
 from isomorph.extraction.inputs import Inputs
 from isomorph.extraction.model import Model, resolve_device
 from isomorph.extraction.needs import FeaturesNeed, Need, held_bytes
-from isomorph.extraction.plan import Plan
-from isomorph.extraction.stream import stream_layers
+from isomorph.extraction.plan import Layer, Plan
+from isomorph.extraction.stream import FalseDuplicateError, stream_layers
 from isomorph.extraction.survey import SURVEY_SIZES, survey_model
 from isomorph.storage import parse_size
 
@@ -80,10 +80,39 @@ def make_plan(
         With its passes.
     """
     plan = survey_model(model, inputs.first(max(SURVEY_SIZES)), device=device)
-    chosen = plan.select(layers)
-    n_stimuli = len(inputs)
-    sizes = [held_bytes(tuple(needs), n_stimuli, layer.n_features) for layer in chosen]
     budget = memory_budget(memory_limit, device)
+    chosen = plan.select(layers)
+    if not chosen:
+        left_out = "; ".join(f"{item.name}: {item.left_out}" for item in plan.layers[:3])
+        raise ValueError(
+            f"layers: expected one or more of {model.uid}, got none. "
+            + (f"None can be read ({left_out})." if not plan.distinct else "Leave layers= out.")
+        )
+    return _schedule(plan, chosen, needs, len(inputs), budget)
+
+
+def read_apart(plan: Plan, layer: Layer, needs: Sequence[Need]) -> Plan:
+    """Mend a plan in which a layer was taken for a duplicate: read it too, on its own.
+
+    Parameters
+    ----------
+    plan : Plan
+        With its passes.
+    layer : Layer
+        From a `FalseDuplicateError`.
+    needs : sequence of Need
+        As the plan was made with.
+    """
+    scheduled = {name for names in plan.passes for name in names}
+    mended = plan.promoted(layer.name)
+    chosen = [item for item in mended.distinct if item.name in scheduled | {layer.name}]
+    return _schedule(mended, chosen, needs, plan.n_stimuli, plan.memory_limit)
+
+
+def _schedule(
+    plan: Plan, chosen: Sequence[Layer], needs: Sequence[Need], n_stimuli: int, budget: int
+) -> Plan:
+    sizes = [held_bytes(tuple(needs), n_stimuli, layer.n_features) for layer in chosen]
     return plan.scheduled(chosen, sizes, n_stimuli=n_stimuli, memory_limit=budget)
 
 
@@ -108,6 +137,11 @@ class FeatureExtractor:
         Give (n_stimuli, n_features) and not the map's own shape.
     progress : bool
         Show a progress bar.
+
+    Notes
+    -----
+    The limit holds for one group. While you keep the last group, as a loop variable does, the next
+    one is filled beside it: ``del maps`` at the end of the loop's body frees it first.
 
     Attributes
     ----------
@@ -148,12 +182,22 @@ class FeatureExtractor:
         self._flatten = flatten
         self._progress = progress
 
+    def __repr__(self) -> str:
+        return f"FeatureExtractor of {self.model.uid}: {self.plan.summary()}"
+
     def __len__(self) -> int:
         """Number of groups (forward passes)."""
         return len(self.plan.passes)
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         """Yield one dict of {layer: (n_stimuli, ...) float32 tensor} for each forward pass."""
+        try:
+            yield from self._groups()
+        except FalseDuplicateError as error:
+            self.plan = read_apart(self.plan, error.layer, [FeaturesNeed()])
+            raise RuntimeError(f"{error} The plan now reads it: iterate again.") from error
+
+    def _groups(self) -> Iterator[dict[str, torch.Tensor]]:
         group: dict[str, torch.Tensor] = {}
         last = {names[-1] for names in self.plan.passes}
         need = FeaturesNeed()

@@ -93,7 +93,13 @@ class Inputs:
         if isinstance(self.stimuli, torch.Tensor):
             return self.stimuli[i]
         assert self.model.preprocess is not None
-        return self.model.preprocess(self.stimuli.load(i))
+        item = self.model.preprocess(self.stimuli.load(i))
+        if not isinstance(item, torch.Tensor):
+            raise TypeError(
+                f"{self.model.uid}: expected preprocess= to turn a PIL image into a tensor, got "
+                f"{type(item).__name__}."
+            )
+        return item
 
     def _stack(self, items: list[torch.Tensor]) -> torch.Tensor:
         shapes = {tuple(item.shape) for item in items}

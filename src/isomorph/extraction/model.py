@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch import nn
 from isomorph.storage import hash_json
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Model:
     """A network ready to be shown stimuli.
 
@@ -44,7 +45,7 @@ class Model:
     forward: Callable[[nn.Module, torch.Tensor], Any] | None = None
     uid: str = ""
     preprocess_spec: str = ""
-    _hashes: dict[str, str] = field(default_factory=dict, repr=False)
+    _first_hash: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.module, nn.Module):
@@ -52,11 +53,12 @@ class Model:
                 f"module: expected a torch.nn.Module, got {type(self.module).__name__}. "
                 f"To load a model by name use load_model(name)."
             )
+        object.__setattr__(self, "_first_hash", self.weights_hash())
         if not self.uid:
-            name = f"own/{type(self.module).__name__}@state-{self.weights_hash()[:8]}"
+            name = f"own/{type(self.module).__name__}@state-{self._first_hash[:8]}"
             object.__setattr__(self, "uid", name)
         if not self.preprocess_spec and self.preprocess is not None:
-            object.__setattr__(self, "preprocess_spec", repr(self.preprocess))
+            object.__setattr__(self, "preprocess_spec", describe_callable(self.preprocess))
 
     def __iter__(self) -> Iterator[Any]:
         """Unpack as ``module, preprocess = model``."""
@@ -67,15 +69,44 @@ class Model:
         """Run the module on a batch, first axis stimuli."""
         return self.forward(self.module, inputs) if self.forward else self.module(inputs)
 
+    def __repr__(self) -> str:
+        n_params = sum(parameter.numel() for parameter in self.module.parameters())
+        return f"Model {self.uid}: {type(self.module).__name__}, {n_params:,} parameters"
+
     def weights_hash(self) -> str:
-        """Hash the parameters and buffers as they are now (computed once)."""
-        if "weights" not in self._hashes:
-            self._hashes["weights"] = hash_state_dict(self.module.state_dict())
-        return self._hashes["weights"]
+        """Hash the parameters and buffers as they are now."""
+        return hash_state_dict(self.module.state_dict())
+
+    def as_it_is_now(self) -> Model:
+        """Give the model under a uid that is true: a new one if its weights changed since.
+
+        A network that was trained further must not be merged with what it was before.
+        """
+        now = self.weights_hash()
+        if now == self._first_hash:
+            return self
+        return replace(self, uid=f"{self.uid.partition('@')[0]}@state-{now[:8]}")
 
     def fingerprint(self) -> str:
-        """Hash what decides the model's answers: weights, structure and preprocessing."""
-        return hash_json([self.uid, self.weights_hash(), repr(self.module), self.preprocess_spec])
+        """Hash what decides the model's answers: weights, structure, call and preprocessing."""
+        forward = describe_callable(self.forward) if self.forward else ""
+        return hash_json(
+            [self.uid, self.weights_hash(), repr(self.module), forward, self.preprocess_spec]
+        )
+
+
+def describe_callable(function: Any) -> str:
+    """Describe a function or transform so that the words change when it does.
+
+    A plain function is described by its name and code, another object by its repr; memory
+    addresses, which differ in every process, are left out.
+    """
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(function))
+    constants = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(code.co_consts))
+    content = hash_json([code.co_code.hex(), constants, list(code.co_names)])
+    return f"{function.__module__}.{function.__qualname__}:{content[:16]}"
 
 
 def hash_state_dict(state: Mapping[str, torch.Tensor]) -> str:
@@ -120,7 +151,12 @@ def ready(model: Model, device: torch.device) -> Iterator[None]:
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
     """Give the device to compute on: ``"auto"`` is CUDA where there is one, else the CPU."""
     if str(device) != "auto":
-        chosen = torch.device(device)
+        try:
+            chosen = torch.device(device)
+        except RuntimeError as error:
+            raise ValueError(
+                f"device: expected 'auto', 'cpu', 'cuda' or 'cuda:0', got {device!r}."
+            ) from error
         if chosen.type == "cuda" and not torch.cuda.is_available():
             raise ValueError(
                 "device: expected one of this machine's, got 'cuda', but torch sees "

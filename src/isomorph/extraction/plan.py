@@ -82,7 +82,7 @@ class Layer:
         return rows.reshape(rows.shape[0], -1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """What a survey found, and how the maps will be read.
 
@@ -174,6 +174,19 @@ class Plan:
             wanted.update(layer.duplicate_of or layer.name for layer in readable)
         return tuple(layer for layer in self.distinct if layer.name in wanted)
 
+    def promoted(self, name: str) -> Plan:
+        """Make a duplicate a layer of its own; indices are counted anew."""
+        layers: list[Layer] = []
+        index = 0
+        for layer in self.layers:
+            if layer.name == name:
+                layer = replace(layer, duplicate_of="", same_tensor=False)
+            if not layer.left_out and not layer.duplicate_of:
+                layer = replace(layer, index=index)
+                index += 1
+            layers.append(layer)
+        return replace(self, layers=tuple(layers))
+
     def scheduled(
         self, layers: Sequence[Layer], sizes: Sequence[int], *, n_stimuli: int, memory_limit: int
     ) -> Plan:
@@ -259,6 +272,9 @@ class Plan:
         if left_out:
             words += f"; left out: {', '.join(left_out)}"
         return words
+
+    def __repr__(self) -> str:
+        return f"Plan of {self.model_uid}: {self.summary()}"
 
     def __str__(self) -> str:
         frame = self.to_frame()

@@ -18,9 +18,25 @@ from isomorph.extraction.needs import FeaturesNeed, GramNeed, Need, ProjectionNe
 from isomorph.extraction.outputs import leaves
 from isomorph.extraction.plan import Layer, Plan
 from isomorph.extraction.survey import module_names
-from isomorph.geometry import Gram, grams, project, sparse_projection_matrix
+from isomorph.geometry import Gram, NonFiniteError, grams, project, sparse_projection_matrix
 
 Given = Mapping[Need, Any]
+
+
+class FalseDuplicateError(RuntimeError):
+    """A layer that equalled another for the survey's stimuli, but not for all.
+
+    Attributes
+    ----------
+    layer : Layer
+    """
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(
+            f"layer {layer.name} equals {layer.duplicate_of} for the stimuli of the survey, but "
+            f"not for all stimuli: it is a layer of its own."
+        )
+        self.layer = layer
 
 
 class _LastLayerReadError(BaseException):
@@ -146,7 +162,8 @@ def stream_layers(
     given : mapping of Need to value
         `Gram` for a `GramNeed`; (n_stimuli, n_components) array for a `ProjectionNeed`;
         (n_stimuli, n_features) float32 tensor for a `FeaturesNeed`. It is released after the next
-        step of the iteration.
+        step of the iteration. Where a Gram is asked of features that are not finite, every value
+        is the `NonFiniteError`.
     """
     n = len(inputs)
     work = sum(plan[name].n_bytes(n) for names in plan.passes for name in names)
@@ -164,6 +181,11 @@ def stream_layers(
     with bar:
         for number, names in enumerate(plan.passes, start=1):
             layers = [plan[name] for name in names]
+            echoes = [
+                layer
+                for layer in plan.layers
+                if layer.duplicate_of in names and not layer.same_tensor
+            ]
             size = sum(layer.n_bytes(n) for layer in layers)
             if slab is None or not reuse:
                 slab = _slab(plan, n, device) if _holds_maps(needs) and reuse else None
@@ -174,6 +196,7 @@ def stream_layers(
                 inputs,
                 layers,
                 needs,
+                echoes=echoes,
                 device=device,
                 slab=slab,
                 tick=lambda stimuli, share=share: bar.update(int(share * stimuli)),
@@ -219,11 +242,16 @@ def run_pass(
     layers: Sequence[Layer],
     needs: Sequence[Need],
     *,
+    echoes: Sequence[Layer] = (),
     device: torch.device,
     slab: torch.Tensor | None = None,
     tick: Callable[[int], Any] = lambda _: None,
 ) -> dict[str, tuple[torch.Tensor | None, dict[ProjectionNeed, np.ndarray]]]:
-    """Run one forward pass over all stimuli, filling each layer's buffer and projections."""
+    """Run one forward pass over all stimuli, filling each layer's buffer and projections.
+
+    `echoes` are layers that had the values of another one in the survey: they are compared with
+    it, and not kept. Raises `FalseDuplicateError` where they differ.
+    """
     keep_map = _holds_maps(needs)
     projected = [need for need in needs if isinstance(need, ProjectionNeed)]
     buffers = _buffers(layers, len(inputs), device, slab) if keep_map else {}
@@ -240,16 +268,21 @@ def run_pass(
         }
         for layer in layers
     }
+    watched = [*layers, *echoes] if keep_map else layers
     start = 0
 
     def consume(layer: Layer, flat: torch.Tensor) -> None:
         rows = slice(start, start + len(flat))
+        if layer.duplicate_of:
+            if not torch.equal(buffers[layer.duplicate_of][rows], flat.float()):
+                raise FalseDuplicateError(layer)
+            return
         if keep_map:
             buffers[layer.name][rows].copy_(flat)
         for need in projected:
             projections[layer.name][need][rows] = project(flat, matrices[layer.name, need])
 
-    with ready(model, device), torch.inference_mode(), taps(model, layers, consume) as run:
+    with ready(model, device), torch.inference_mode(), taps(model, watched, consume) as run:
         for position, batch in inputs.batches():
             start = position
             # Cloned, since a model's first operation may be in place and kept batches are reused.
@@ -268,7 +301,11 @@ def _provide(
     if wanted:
         assert buffer is not None
         # All of a layer's Grams come from one walk over its map.
-        found: list[Gram] = grams(buffer, [need.scaling for need in wanted])
+        try:
+            found: list[Gram] = grams(buffer, [need.scaling for need in wanted])
+        except NonFiniteError as error:
+            # One such layer must not cost the others their scores: whoever asks is told.
+            return dict.fromkeys(needs, error)
         given.update(zip(wanted, found, strict=True))
     for need in needs:
         if isinstance(need, FeaturesNeed):

@@ -29,14 +29,16 @@ class _Capture:
     @property
     def identity(self) -> tuple[Any, ...]:
         tensor = self.held
-        return (
+        place = (
             tensor.untyped_storage().data_ptr(),
             tensor.storage_offset(),
-            tuple(tensor.shape),
-            tensor.stride(),
             tensor.dtype,
             self.version,
         )
+        if tensor.is_contiguous() and tensor.ndim and len(tensor) in SURVEY_SIZES:
+            # A flattened view holds the same features of each stimulus in the same order.
+            return (*place, len(tensor), tensor.numel())
+        return (*place, tuple(tensor.shape), tensor.stride())
 
     @property
     def overwritten(self) -> bool:
@@ -74,10 +76,10 @@ def survey_model(model: Model, inputs: torch.Tensor, *, device: torch.device) ->
 
     Notes
     -----
-    Two outputs are duplicates if they are the same tensor (same memory, same version: an output
-    that was overwritten in place in between is not the same), or if their flattened values are
-    equal for both batches. Values that are constant over both batches prove nothing and do not
-    make a duplicate.
+    Two outputs are duplicates if they are the same tensor or a flattened view of it (same memory,
+    same version: an output that was overwritten in place in between is not the same), or if their
+    flattened values are equal for both batches. Values that are constant over both batches prove
+    nothing and do not make a duplicate; the stream checks the others over all stimuli.
     """
     n_small, n_large = SURVEY_SIZES
     inputs = inputs.to(device)

@@ -1,5 +1,6 @@
 """RDMs, Grams, comparisons, projections and spectra: pure functions of arrays and tensors."""
 
+from isomorph.geometry.columns import NonFiniteError as NonFiniteError
 from isomorph.geometry.columns import Scaling as Scaling
 from isomorph.geometry.compare import COMPARISONS as COMPARISONS
 from isomorph.geometry.compare import compare_rdms as compare_rdms

@@ -116,7 +116,9 @@ def column_scale(
     Raises
     ------
     ValueError
-        If a training stimulus is out of range or a feature is not finite.
+        If a training stimulus is out of range.
+    NonFiniteError
+        If a feature is not finite.
     """
     n, p = features.shape
     if min(scaling.stimuli) < 0 or max(scaling.stimuli) >= n:
@@ -160,6 +162,16 @@ def _weights(variances: torch.Tensor, kind: str) -> torch.Tensor:
     return torch.where(variances > 0, variances.clamp(min=0).rsqrt(), 1.0)
 
 
+class NonFiniteError(ValueError):
+    """Features that are not finite, or whose squares are not.
+
+    Examples
+    --------
+    >>> issubclass(NonFiniteError, ValueError)
+    True
+    """
+
+
 def require_finite(features: torch.Tensor, sums: torch.Tensor, block_bytes: int) -> None:
     """Raise if sums over the features are not finite, and say how many features are not."""
     if bool(torch.isfinite(sums).all()):
@@ -169,11 +181,11 @@ def require_finite(features: torch.Tensor, sums: torch.Tensor, block_bytes: int)
         for columns in column_slices(features, block_bytes)
     )
     if bad:
-        raise ValueError(
+        raise NonFiniteError(
             f"features: {bad} of {features.numel()} values are not finite (NaN or infinite). "
             "Check the model's inputs and precision, or leave this layer out."
         )
-    raise ValueError(
+    raise NonFiniteError(
         f"features: values too large to be squared in {working_dtype(features)}. "
         "Pass them as float64."
     )

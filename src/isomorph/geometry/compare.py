@@ -11,6 +11,9 @@ from numpy.typing import ArrayLike
 from isomorph.geometry.rdm import n_stimuli_of, upper_triangle
 from isomorph.registry import Registry
 
+# Relative to the largest dissimilarity: what is left of a zero or of symmetry after rounding.
+_TOLERANCE = 1e-6
+
 
 def _values(vectors: np.ndarray) -> np.ndarray:
     return vectors
@@ -68,8 +71,9 @@ def compare_rdms(
     Parameters
     ----------
     first, second : array_like
-        One RDM, (n, n) or (n_pairs,), or a stack, (n_rdms, n, n) or (n_rdms, n_pairs). A square
-        array with a zero diagonal is one RDM.
+        One RDM, (n, n) or (n_pairs,), or a stack, (n_rdms, n, n) or (n_rdms, n_pairs). A square,
+        symmetric array with a zero diagonal, both up to rounding, is one RDM: so is
+        ``1 - np.corrcoef(features)``.
     method : {"pearson", "spearman"}
 
     Returns
@@ -80,7 +84,8 @@ def compare_rdms(
     Raises
     ------
     ValueError
-        If a shape is none of these, or the two have different numbers of stimuli.
+        If a shape is none of these, a square array with a zero diagonal is not symmetric, or the
+        two have different numbers of stimuli.
     KeyError
         If the method does not exist.
 
@@ -111,9 +116,7 @@ def compare_rdms(
 def _as_vectors(rdm: ArrayLike, name: str) -> np.ndarray:
     """(n_pairs,) for one RDM, (n_rdms, n_pairs) for a stack."""
     array = np.asarray(rdm, dtype=np.float64)
-    if array.ndim == 3 or (
-        array.ndim == 2 and array.shape[0] == array.shape[1] and not array.diagonal().any()
-    ):
+    if array.ndim == 3 or _is_one_rdm(array, name):
         array = upper_triangle(array)
     if array.ndim not in (1, 2) or n_stimuli_of(array.shape[-1]) is None:
         raise ValueError(
@@ -121,3 +124,20 @@ def _as_vectors(rdm: ArrayLike, name: str) -> np.ndarray:
             f"n(n − 1)/2 pairs, or a stack of either, got shape {array.shape}."
         )
     return array
+
+
+def _is_one_rdm(array: np.ndarray, name: str) -> bool:
+    """Tell a square RDM from a stack of as many vectors as each has pairs (n = 3, 6, 10, 15 …)."""
+    if array.ndim != 2 or array.shape[0] != array.shape[1]:
+        return False
+    finite = np.abs(array[np.isfinite(array)])
+    atol = _TOLERANCE * float(finite.max(initial=0))
+    if not (np.abs(array.diagonal()) <= atol).all():
+        return False
+    if not np.allclose(array, array.T, rtol=0, atol=atol, equal_nan=True):
+        raise ValueError(
+            f"compare_rdms: {name} expected a symmetric RDM, got shape {array.shape} with a zero "
+            "diagonal and halves that differ. Average it with its transpose if both halves "
+            "measure the same; give a stack of RDMs as (n_rdms, n, n)."
+        )
+    return True

@@ -31,6 +31,10 @@ from isomorph.geometry.columns import (
 # A row whose own sum of squares is this much smaller than the terms it is made of has lost too many
 # digits of a float32 product: its products are made again in float64.
 _FAINT = 1e-2
+# The same for the squared distance of two rows, relative to the sum of their squares …
+_NEAR = 1e-3
+# … and how near in float64 two rows must be to be looked at for being the same.
+_SAME = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +131,9 @@ def grams(
 
     Each block is shifted once for each scaling, out of place, multiplied with itself (on the CPU by
     the symmetric rank-k update of BLAS, half the work of a general product) in float32, and added
-    up in float64. A scaling needs one cheap walk more, for the spread of its columns.
+    up in float64. A scaling needs one cheap walk more, for the spread of its columns. The products
+    of stimuli that nearly vanish or nearly equal another are made again in float64; stimuli with
+    the same features have exactly the same products.
 
     Parameters
     ----------
@@ -146,8 +152,9 @@ def grams(
     Raises
     ------
     ValueError
-        If a feature is not finite, a training stimulus out of range, or the shape not
-        (n_stimuli, n_features).
+        If a training stimulus is out of range, or the shape not (n_stimuli, n_features).
+    NonFiniteError
+        If a feature is not finite, or too large.
 
     Examples
     --------
@@ -165,6 +172,7 @@ def grams(
         for walk in walks:
             require_finite(matrix, walk.products, block_bytes)
             _sharpen(matrix, walk, block_bytes)
+            _equalise(matrix, walk, block_bytes)
     return [walk.gram() for walk in walks]
 
 
@@ -251,7 +259,7 @@ def _self_product(block: torch.Tensor) -> torch.Tensor:
 
 
 def _faint(walk: _Walk) -> torch.Tensor:
-    """Positions of the rows that nearly vanish where the terms they are made of do not."""
+    """Rows that nearly vanish, or nearly equal another, where the terms they are made of do not."""
     mean, p = walk.weighted_mean(), len(walk.shift)
     diagonal = walk.products.diagonal()
     deviation_norm = (mean - mean.mean()).square().sum()
@@ -261,7 +269,22 @@ def _faint(walk: _Walk) -> torch.Tensor:
     norm = diagonal + 2 * with_mean + mean.square().sum()
     faint = spread < _FAINT * (diagonal + deviation_norm)
     faint |= norm < _FAINT * (diagonal + mean.square().sum())
+    faint |= _near(walk.products, _NEAR)
     return torch.nonzero(faint).flatten()
+
+
+def _near(products: torch.Tensor, share: float) -> torch.Tensor:
+    """Which rows lie nearer to another than this share of their sums of squares: (n,) bool."""
+    n, diagonal = len(products), products.diagonal()
+    near = torch.empty(n, dtype=torch.bool, device=products.device)
+    # A few rows at a time: for many stimuli the products alone are large.
+    step = max(1, BLOCK_BYTES // (8 * n))
+    for rows in torch.arange(n, device=products.device).split(step):
+        sums = diagonal[rows, None] + diagonal
+        close = sums - 2 * products[rows] < share * sums
+        close[rows - rows[0], rows] = False  # a row is not near to itself
+        near[rows] = close.any(dim=1)
+    return near
 
 
 def _sharpen(features: torch.Tensor, walk: _Walk, block_bytes: int) -> None:
@@ -269,6 +292,8 @@ def _sharpen(features: torch.Tensor, walk: _Walk, block_bytes: int) -> None:
     rows = _faint(walk)
     if not rows.numel() or working_dtype(features) == torch.float64:
         return
+    if rows.numel() > len(features) // 2:  # the symmetric product of all is cheaper
+        rows = torch.arange(len(features), device=features.device)
     mean = walk.weighted_mean()
     offset = mean.mean()
     products = torch.zeros_like(walk.products[rows])
@@ -277,15 +302,35 @@ def _sharpen(features: torch.Tensor, walk: _Walk, block_bytes: int) -> None:
         block = features[:, columns].double() - walk.shift[columns].double()
         if walk.weight is not None:
             block *= walk.weight[columns].double()
-        products += block[rows] @ block.T
-        sums += block[rows].sum(dim=1)
-        deviations += block[rows] @ (mean[columns] - offset)
+        every = rows.numel() == len(block)
+        chosen = block if every else block[rows]
+        products += _self_product(block) if every else chosen @ block.T
+        sums += chosen.sum(dim=1)
+        deviations += chosen @ (mean[columns] - offset)
     walk.products[rows] = products
     walk.products[:, rows] = products.T
     walk.row_sums[rows] = sums
     walk.deviations[rows] = deviations
     # So that deviation_products gives back exactly what was summed here.
     walk.offsets[rows] = offset * sums
+
+
+def _equalise(features: torch.Tensor, walk: _Walk, block_bytes: int) -> None:
+    """Give rows of the same features the same sums, which round by the place of a row."""
+    rows = torch.nonzero(_near(walk.products, _SAME)).flatten()
+    if not rows.numel():
+        return
+    labels = torch.zeros_like(rows)
+    for columns in column_slices(features, block_bytes):
+        block = features[rows, columns].to(working_dtype(features))
+        _, kinds = torch.unique(block, dim=0, return_inverse=True)
+        _, labels = torch.unique(torch.stack([labels, kinds], dim=1), dim=0, return_inverse=True)
+    same = labels[:, None] == labels[None, :]
+    source = torch.arange(len(features), device=features.device)
+    source[rows] = rows[same.to(torch.uint8).argmax(dim=1)]  # the first of each kind
+    walk.products = walk.products[source][:, source]
+    walk.row_sums, walk.deviations = walk.row_sums[source], walk.deviations[source]
+    walk.offsets = walk.offsets[source]
 
 
 def _blas_threads() -> AbstractContextManager:

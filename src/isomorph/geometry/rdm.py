@@ -136,7 +136,8 @@ def compute_rdm(
     Returns
     -------
     np.ndarray, (n_stimuli, n_stimuli), float64
-        Symmetric, zero diagonal. NaN for all pairs of a stimulus whose features are constant
+        Symmetric, zero diagonal, and exactly 0 between stimuli with the same features (if these are
+        defined). NaN for all pairs of a stimulus whose features are constant
         (``pearson``) or zero (``cosine``).
 
     Raises
@@ -144,7 +145,9 @@ def compute_rdm(
     KeyError
         If the method does not exist.
     ValueError
-        If a feature is not finite, or the shape is not (n_stimuli, n_features, …).
+        If the shape is not (n_stimuli, n_features, …).
+    NonFiniteError
+        If a feature is not finite.
 
     References
     ----------

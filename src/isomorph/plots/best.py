@@ -17,6 +17,7 @@ from isomorph.plots.style import (
     GREY,
     INK,
     colours,
+    name_figure,
     new_figure,
     outside_legend,
     panel_grid,
@@ -69,13 +70,14 @@ def plot_best(
     with styled():
         if figure is None:
             lanes = len(names["area"]) * (0.22 + 0.14 * len(palette))
-            figure = new_figure(max(3.0 * len(names["metric"]) + 0.8, 4.6), lanes + 1.4)
+            figure = new_figure(max(3.0 * len(names["metric"]) + 0.8, 4.6), lanes + 1.6)
         axes = panel_grid(figure, 1, len(names["metric"]), sharey=True)[0]
         for ax, metric in zip(axes, names["metric"], strict=True):
             _draw(ax, frame[frame["metric"] == metric], names["area"], palette)
             ax.set_title(shorten(metric, 34), loc="left")
             ax.set_xlabel("score of the chosen layer")
         _key(figure, frame, palette)
+        name_figure(figure, names["model_uid"], frame["benchmark"].unique().tolist())
     return figure
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from isomorph.registry import unknown_name
 from isomorph.results import (
     GROUP_SUBJECT,
     REQUIRED,
@@ -51,15 +52,21 @@ def prepare(
     -------
     DataFrame
         Rows with a value, folds averaged to the split ``folds``, sorted by layer, with ``area``
-        (the region, after the benchmark's name if there are several), ``depth`` (the layer's index
-        divided by the model's largest, 0 to 1) and the categories of `metric`, `area` and
-        ``model_uid`` in the order to show.
+        (the region, after the benchmark's name if there are several), ``depth`` (`relative_depth`)
+        and the categories of `metric`, `area` and ``model_uid`` in the order to show.
+
+    Raises
+    ------
+    ValueError
+        If the table lacks columns, or has no row to draw.
+    KeyError
+        If a model, metric or region is not in the table.
     """
     check_results(results, (*REQUIRED, value, *needed), allow_empty=False)
-    largest = results.groupby("model_uid")["model_layer_index"].transform("max")
-    frame = results.assign(depth=results["model_layer_index"] / largest.clip(lower=1))
-    wanted = {"model_uid": models, "metric": metrics, "region": regions}
-    wanted = {name: _listed(names) for name, names in wanted.items() if names is not None}
+    frame = results.assign(depth=relative_depth(results))
+    asked = {"model_uid": models, "metric": metrics, "region": regions}
+    wanted = {name: _listed(names) for name, names in asked.items() if names is not None}
+    _check_names(results, wanted)
     frame = filter_results(frame, wanted)
     defined = frame.groupby("region")[value].count()
     for region in defined.index[defined == 0] if (defined > 0).any() else []:
@@ -81,6 +88,28 @@ def prepare(
     for column, source in (("model_uid", "model_uid"), ("metric", "metric"), ("area", "region")):
         frame[column] = _in_order(frame, results, column, source, wanted.get(source))
     return frame.reset_index(drop=True)
+
+
+def relative_depth(results: pd.DataFrame) -> pd.Series:
+    """Give each row's layer its place among the model's layers in the table.
+
+    By rank and not by index, since the scored layers may be few of the model's, and unevenly spread
+    over it.
+
+    Parameters
+    ----------
+    results : DataFrame
+        A results table.
+
+    Returns
+    -------
+    Series
+        From 0, the first layer in call order, to 1, the last one, in equal steps; 0 for a layer
+        that is alone.
+    """
+    layers = results.groupby("model_uid")["model_layer_index"]
+    rank = layers.rank("dense") - 1
+    return rank / rank.groupby(results["model_uid"]).transform("max").clip(lower=1)
 
 
 def shown_splits(frame: pd.DataFrame, cv_split: str | Sequence[str] | None) -> list[str]:
@@ -109,29 +138,38 @@ def mean_curve(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     return frame.groupby(keys, observed=True)[list(columns)].mean().reset_index()
 
 
-def best_layers(frame: pd.DataFrame, value: str) -> dict[tuple[str, str, str], str]:
+def best_layers(frame: pd.DataFrame, value: str) -> dict[tuple[str, str, str], tuple[str, str]]:
     """Choose each series' layer on the mean over subjects.
 
     Returns
     -------
     dict
-        (model_uid, metric, area) to the layer's name, chosen on ``train``, or else on the folds or
-        on all stimuli.
+        (model_uid, metric, area) to the layer's name and the split that it was chosen on:
+        ``train``, or else the folds or all stimuli.
     """
     people = individuals(frame).assign(subj_id="subject")
     people = people.astype({"model_uid": "str", "metric": "str", "area": "str"})
     keys = list(dict.fromkeys([*REQUIRED[:-1], "area"]))
     averaged = people.groupby(keys, observed=True, as_index=False, sort=False)[[value]].mean()
     averaged = averaged.assign(score=averaged[value], region=averaged["area"])
-    chosen: dict[tuple[str, str, str], str] = {}
+    chosen: dict[tuple[str, str, str], tuple[str, str]] = {}
     for key, series in averaged.groupby(SERIES, observed=True):
         present = series["cv_split"].unique().tolist()
         order = [name for name in ("train", *MAIN_SPLITS, *present) if name in present]
         row = select_layers(series, criterion=order[0], report=order[0]).iloc[0]
         if isinstance(row["model_layer"], str):
             model, metric, area = map(str, key)
-            chosen[model, metric, area] = row["model_layer"]
+            chosen[model, metric, area] = (row["model_layer"], order[0])
     return chosen
+
+
+def _check_names(results: pd.DataFrame, wanted: dict[str, list[str]]) -> None:
+    keywords = {"model_uid": "models", "metric": "metrics", "region": "regions"}
+    for column, names in wanted.items():
+        known = results[column].dropna().unique().tolist()
+        for name in names:
+            if name not in known:
+                raise unknown_name(column, str(name), known, f"See {keywords[column]}=.")
 
 
 def _listed(names: Sequence[str] | str) -> list[str]:

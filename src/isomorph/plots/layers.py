@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -23,6 +24,7 @@ from isomorph.plots.style import (
     INK,
     colours,
     hide,
+    name_figure,
     new_figure,
     outside_legend,
     panel_grid,
@@ -30,10 +32,12 @@ from isomorph.plots.style import (
     shorten,
     styled,
 )
+from isomorph.plots.ticks import name_layers, thin_names
 from isomorph.registry import unknown_name
 
 LINES = {"train": (0, (3.5, 2)), "all": (0, (6, 1.5, 1, 1.5))}  # everything else is solid
 SPLIT_NAMES = {"all": "all stimuli (in sample)", "folds": "mean of folds"}
+MAX_LINES = 8  # of more subjects the spread is drawn
 CEILINGS = ("ceiling", "ceiling_lower", "ceiling_upper")
 
 
@@ -56,9 +60,11 @@ def plot_layers(
     One model and up to four regions: a panel a metric, a colour a region. One model and more
     regions: a panel a region, a colour a metric. Several models: a column a metric, a row a region,
     a colour a model. Thick lines are means over subjects (without ``group``), thin ones subjects;
-    solid is the test split, dashed the train split. Pale bands are noise ceilings, lower to upper
-    bound, averaged over subjects. A dot marks the layer with the highest mean score in the train
-    split (on folds or all stimuli where there is no train split) at its score in the solid one.
+    of more than 8 subjects a band shows the mean ± one standard deviation. Solid is the test split,
+    dashed the train split. Straight pale bands are noise ceilings, lower to upper bound, averaged
+    over subjects. A dot marks the layer with the highest mean score in the train split (on folds or
+    all stimuli where there is no train split) at its score in the main one; it is hollow where it
+    was chosen in sample.
 
     Parameters
     ----------
@@ -73,13 +79,14 @@ def plot_layers(
         Region to the layer that its responses were made from (a simulated brain): drawn as a
         dotted vertical line. A region without one is left out of the mapping.
     by : {"depth", "index"}
-        The x axis: index divided by the model's largest index, or the index itself.
+        The x axis: the layer's rank in call order among the model's layers in the table, from 0 to
+        1 in equal steps, or its index.
     normalised : bool
         Draw ``score_normalised``: score over noise ceiling.
     top : int, optional
         Show only the regions with the highest scores. By default all, up to 6 rows or 20 panels.
     subjects : bool
-        Whether to draw a thin line for each subject.
+        Whether to draw a thin line for each subject, or the band.
     figure : Figure or SubFigure, optional
         Where to draw; a new figure by default.
 
@@ -125,6 +132,8 @@ def plot_layers(
         for position in range(len(layout.panels), axes.size):
             hide(axes[divmod(position, layout.n_columns)])
         _legend(figure, frame, layout, look, left_out)
+        if frame["model_uid"].nunique() == 1 and not layout.wrapped:
+            thin_names(figure, labels)
         place_labels(figure, labels, size=6.5 if layout.wrapped else 7.5)
     return figure
 
@@ -142,7 +151,10 @@ class _Look:
 
 
 def _draw_panel(
-    ax: Axes, frame: pd.DataFrame, look: _Look, best: Mapping[tuple[str, str, str], str]
+    ax: Axes,
+    frame: pd.DataFrame,
+    look: _Look,
+    best: Mapping[tuple[str, str, str], tuple[str, str]],
 ) -> list[PointLabel]:
     labels: list[PointLabel] = []
     true_layers: list[tuple[float, str, str]] = []
@@ -159,11 +171,14 @@ def _draw_panel(
             continue
         main = individuals(rows[rows["cv_split"] == splits[0]])
         curve = mean_curve(main, ["x", look.value])
-        at = curve[curve["model_layer"] == best.get((model, metric, area))]
+        layer, chosen_on = best.get((model, metric, area), (None, None))
+        at = curve[curve["model_layer"] == layer]
         if len(at):
-            x, y, name = at["x"].iloc[0], at[look.value].iloc[0], str(at["model_layer"].iloc[0])
-            ax.plot([x], [y], "o", ms=5.5, mfc=colour, mec="white", mew=0.9, zorder=5, label="best")
-            labels.append(PointLabel(float(x), float(y), shorten(name, 32), colour))
+            x, y = float(at["x"].iloc[0]), float(at[look.value].iloc[0])
+            # Where a layer is shown on the split it was chosen on, its score is a maximum.
+            in_sample = chosen_on == splits[0] or _all_in_sample(main)
+            _draw_best(ax, x, y, colour, hollow=in_sample)
+            labels.append(PointLabel(x, y, shorten(str(layer), 32), colour))
         true = look.true_layers.get(str(rows["region"].iloc[0]))
         where = rows.loc[rows["model_layer"] == true, "x"]
         if len(where):
@@ -173,6 +188,19 @@ def _draw_panel(
     return labels if len(look.colours) <= 6 else []
 
 
+def _all_in_sample(rows: pd.DataFrame) -> bool:
+    return "selection" in rows and bool((rows["selection"] == "in_sample").all())
+
+
+def _draw_best(ax: Axes, x: float, y: float, colour: str, *, hollow: bool) -> None:
+    look = (
+        {"mfc": "white", "mec": colour, "mew": 1.4, "label": "best in sample"}
+        if hollow
+        else {"mfc": colour, "mec": "white", "mew": 0.9, "label": "best"}
+    )
+    ax.plot([x], [y], "o", ms=5.5, zorder=5, **look)
+
+
 def _draw_split(
     ax: Axes, rows: pd.DataFrame, split: str, main: bool, colour: str, look: _Look
 ) -> None:
@@ -180,7 +208,10 @@ def _draw_split(
     curve = mean_curve(people, ["x", look.value])
     style = LINES.get(split, "-")
     marker = "o" if len(curve) <= 15 else None
-    if main and look.subjects and people["subj_id"].nunique() > 1:
+    n_subjects = people["subj_id"].nunique() if main and look.subjects else 0
+    if n_subjects > MAX_LINES:
+        _draw_spread(ax, people, look.value, colour)
+    elif n_subjects > 1:
         for _, one in people.groupby("subj_id"):
             ax.plot(
                 one["x"],
@@ -211,6 +242,14 @@ def _draw_split(
         if not shared or not any(line.get_label() == "ceiling" for line in ax.get_lines()):
             shade = GREY if shared else colour
             _draw_ceiling(ax, people, shade, normalised=look.value != "score")
+
+
+def _draw_spread(ax: Axes, people: pd.DataFrame, value: str, colour: str) -> None:
+    spread = people.groupby("x")[value].agg(["mean", "std"])
+    x, mean, sd = spread.index.to_numpy(float), *spread.to_numpy(float).T
+    ax.fill_between(x, mean - sd, mean + sd, color=colour, alpha=0.16, lw=0, label="spread")
+    for edge in (mean - sd, mean + sd):
+        ax.plot(x, edge, lw=0.5, alpha=0.5, label="spread edge", color=colour)
 
 
 def _draw_ceiling(ax: Axes, people: pd.DataFrame, colour: str, *, normalised: bool) -> None:
@@ -253,7 +292,7 @@ def _dress(
     ax.margins(x=0.03, y=0.1)
     one_model = frame["model_uid"].nunique() == 1
     if one_model and not layout.wrapped:
-        _name_layers(ax, frame)
+        name_layers(ax, frame)
     elif by == "depth":
         ax.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
     unit = "relative depth" if by == "depth" else "layer index"
@@ -275,34 +314,16 @@ def _dress(
 def _from_zero(ax: Axes) -> None:
     """Let the axis start at zero where nothing is negative, or else draw a line at zero."""
     together = ax.get_shared_y_axes().get_siblings(ax)
-    lowest = min(
-        np.min(np.asarray(line.get_ydata(), dtype=float), initial=np.inf)
+    heights = [
+        np.asarray(line.get_ydata(), dtype=float)
         for other in together
         for line in other.get_lines()
         if line.get_transform() == other.transData
-    )
-    if lowest < 0:
+    ]
+    if any((height < 0).any() for height in heights):
         ax.axhline(0, color=GREY, lw=0.5, zorder=0, label="zero")
     else:
         ax.set_ylim(bottom=0)
-
-
-def _name_layers(ax: Axes, frame: pd.DataFrame, n_ticks: int = 7) -> None:
-    """Label some layers: about evenly spread, and the shorter names of each neighbourhood."""
-    layers = frame.drop_duplicates("model_layer").sort_values("x")
-    x, names = layers["x"].to_numpy(dtype=float), layers["model_layer"].astype(str).tolist()
-    if len(names) > n_ticks:
-        aims = np.linspace(x[0], x[-1], n_ticks)
-        reach = 0.42 * (aims[1] - aims[0])
-        picks = []
-        for aim in aims:
-            near = np.flatnonzero(np.abs(x - aim) <= reach)
-            near = near if len(near) else np.array([np.argmin(np.abs(x - aim))])
-            picks.append(min(near, key=lambda i: (names[i].count("."), len(names[i]))))
-        picks = sorted(set(picks))
-        x, names = x[picks], [names[i] for i in picks]
-    labels = [shorten(name, 22) for name in names]
-    ax.set_xticks(x, labels, rotation=38, ha="right", rotation_mode="anchor")
 
 
 def _legend(
@@ -310,6 +331,7 @@ def _legend(
 ) -> None:
     drawn = {str(line.get_label()) for ax in figure.axes for line in ax.get_lines()}
     drawn |= {str(patch.get_label()) for ax in figure.axes for patch in ax.patches}
+    drawn |= {str(area.get_label()) for ax in figure.axes for area in ax.collections}
     handles: list[Artist] = []
     for name, colour in look.colours.items():
         short = short_model(name) if look.colour_by == "model_uid" else name
@@ -323,6 +345,9 @@ def _legend(
             handles.append(Line2D([], [], color=INK, lw=1.4, ls=style, label=label))
     if "subject" in drawn:
         handles.append(Line2D([], [], color=INK, lw=0.6, alpha=0.5, label="single subject"))
+    if "spread" in drawn:
+        spread = Patch(fc=(*to_rgb(INK), 0.2), ec=INK, lw=0.5, label="mean ± sd over subjects")
+        handles.append(spread)
     if "ceiling" in drawn:
         band = "ceiling band" in drawn
         handles.append(
@@ -333,15 +358,15 @@ def _legend(
     if "best" in drawn:
         label = "chosen layer" + (" (on train)" if "train" in set(frame["cv_split"]) else "")
         handles.append(Line2D([], [], color=INK, marker="o", ls="", ms=5, label=label))
+    if "best in sample" in drawn:
+        hollow = {"mfc": "white", "mec": INK, "mew": 1.2}
+        handles.append(Line2D([], [], marker="o", ls="", ms=5, label="chosen in sample", **hollow))
     if "true layer" in drawn:
         handles.append(Line2D([], [], color=INK, lw=1.1, ls=":", label="true layer"))
     note = f"{left_out} more regions are not shown: see regions= and top=" if left_out else None
     outside_legend(figure, handles, beside=layout.n_columns == 1, title=note)
-    if frame["model_uid"].nunique() == 1:
-        name = short_model(str(frame["model_uid"].iloc[0]))
-        benchmarks = ", ".join(frame["benchmark"].unique().tolist())
-        title = f"{shorten(name, 60)}  ·  {shorten(benchmarks, 40)}"
-        figure.suptitle(title, fontsize=9, color=GREY)
+    benchmarks = frame["benchmark"].unique().tolist()
+    name_figure(figure, frame["model_uid"].cat.categories.tolist(), benchmarks)
 
 
 def _check_splits(frame: pd.DataFrame, cv_split: str | Sequence[str] | None) -> None:

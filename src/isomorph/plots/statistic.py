@@ -21,6 +21,7 @@ from isomorph.plots.style import (
     INK,
     colours,
     hide,
+    name_figure,
     new_figure,
     outside_legend,
     panel_grid,
@@ -28,10 +29,11 @@ from isomorph.plots.style import (
     shorten,
     styled,
 )
-from isomorph.registry import unknown_name
+from isomorph.registry import UnknownNameError, unknown_name
 from isomorph.results import check_results, statistic_columns
 
 MARKERS = "os^Dv"
+SPLIT_NAMES = {"folds": "mean of folds", "all": "all stimuli"}
 LOG_RANGE = 20  # a statistic whose largest value is more than this times its smallest
 
 
@@ -90,6 +92,11 @@ def plot_statistic(
     """
     check_results(results)
     known = statistic_columns(results)
+    if not known:
+        raise UnknownNameError(
+            f"unknown statistic {statistic!r}: the table has no statistics. Pass stats= to score, "
+            f"for example stats=['effective_dimensionality']."
+        )
     if statistic not in known:
         hint = "Statistics are computed by score(..., stats=[...])."
         raise unknown_name("statistic", statistic, known, hint)
@@ -103,6 +110,9 @@ def plot_statistic(
     columns = points["metric"].cat.categories.tolist()
     rows = [areas] if by_region else [[area] for area in areas]
     palette = colours(areas) if by_region else {}
+    split = _main_split(points)
+    label = f"score, {SPLIT_NAMES[split]}" if split in SPLIT_NAMES else f"{split} score"
+    label += " / noise ceiling" if normalised else ""
     with styled():
         if figure is None:
             height = 3.5 if len(rows) == 1 else 2.2 * len(rows) + 0.8
@@ -110,19 +120,20 @@ def plot_statistic(
         axes = panel_grid(figure, len(rows), len(columns), sharex=True, sharey="col")
         for (row, column), ax in np.ndenumerate(axes):
             shown = points[(points["metric"] == columns[column]) & points["area"].isin(rows[row])]
-            _draw_points(ax, shown, statistic, value, palette)
+            _draw_points(ax, shown, statistic, value, palette, split)
             if row == 0:
                 ax.set_title(shorten(columns[column], 34), loc="left")
             if row == len(rows) - 1:
                 ax.set_xlabel(statistic.replace("_", " "))
             if column == 0:
-                label = "score / noise ceiling" if normalised else "score"
                 prefix = f"{shorten(rows[row][0], 26)}\n" if len(rows) > 1 else ""
                 ax.set_ylabel(prefix + label)
             if shown.empty:
                 hide(ax)
         _scale(axes, points[statistic].to_numpy(dtype=float))
         _key(figure, axes, points, palette)
+        models_shown = points["model_uid"].cat.categories.tolist()
+        name_figure(figure, models_shown, frame["benchmark"].unique().tolist())
     return figure
 
 
@@ -136,7 +147,7 @@ def _points(frame: pd.DataFrame, statistic: str, value: str, cv_split: str | Non
         splits = shown_splits(series, cv_split)
         kept.append(series[series["cv_split"].isin(splits[:1])])
     people = individuals(pd.concat(kept))
-    keys = [*SERIES, "model_layer", "model_layer_index", "depth"]
+    keys = [*SERIES, "cv_split", "model_layer", "model_layer_index", "depth"]
     means = people.groupby(keys, observed=True)[[statistic, value]].mean().reset_index().dropna()
     means = means.sort_values("model_layer_index", kind="stable")
     if means.empty:
@@ -149,8 +160,13 @@ def _points(frame: pd.DataFrame, statistic: str, value: str, cv_split: str | Non
     return means
 
 
+def _main_split(points: pd.DataFrame) -> str:
+    splits = points["cv_split"].unique().tolist()
+    return "test" if "test" in splits else str(splits[0])
+
+
 def _draw_points(
-    ax: Axes, points: pd.DataFrame, statistic: str, value: str, palette: dict[str, str]
+    ax: Axes, points: pd.DataFrame, statistic: str, value: str, palette: dict[str, str], split: str
 ) -> None:
     models = points["model_uid"].cat.categories.tolist()
     lines: list[tuple[str, str]] = []
@@ -173,9 +189,12 @@ def _draw_points(
                 **fill,
             )
         rho = spearman(of_area[statistic].to_numpy(float), of_area[value].to_numpy(float))
-        told = "undefined" if math.isnan(rho) else f"{round(rho, 2) + 0:.2f}".replace("0.", ".", 1)
+        told = "undefined" if math.isnan(rho) else f"{round(rho, 2) + 0:.2f}"
+        told = told.replace("0.", ".", 1).replace("-", "−")
+        others = [str(name) for name in of_area["cv_split"].unique() if name != split]
+        remarks = [f"n {len(of_area)}", *(SPLIT_NAMES.get(other, other) for other in others)]
         name = f"{shorten(str(area), 24)}  " if palette else ""
-        lines.append((f"{name}ρ {told}  (n {len(of_area)})", palette.get(str(area), INK)))
+        lines.append((f"{name}ρ {told}  ({', '.join(remarks)})", palette.get(str(area), INK)))
     # Above the panel's points, in its own strip, so that it covers none of them.
     if len(lines) > 8:
         lines = [*lines[:7], (f"and {len(lines) - 7} more", INK)]

@@ -123,6 +123,15 @@ def outside_legend(
     )
 
 
+def name_figure(
+    figure: Figure | SubFigure, models: Sequence[str], benchmarks: Sequence[str]
+) -> None:
+    """Write the model, or how many there are, and the benchmarks above all panels."""
+    name = shorten(short_model(models[0]), 60) if len(models) == 1 else f"{len(models)} models"
+    title = f"{name}  ·  {shorten(', '.join(benchmarks), 40)}"
+    figure.suptitle(title, fontsize=9, color=GREY)
+
+
 def root_figure(figure: Figure | SubFigure) -> Figure:
     """Give the figure that a subfigure belongs to, or the figure itself."""
     root = figure.figure

@@ -100,6 +100,11 @@ def swapped(split: Split) -> Split:
     return Split(split.test, split.train, *names)
 
 
+def is_swapped(split: Split) -> bool:
+    """Tell a split that `swapped` made."""
+    return split.test_name.endswith(_SWAPPED)
+
+
 def kfold(
     n: int,
     k: int,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from isomorph.alignment import (
     Statistic,
     StatisticsAsked,
     parse_metric,
+    read_option,
     resolve_statistics,
 )
 from isomorph.benchmarks import Benchmark
@@ -30,7 +31,9 @@ from isomorph.extraction import (
     resolve_device,
 )
 from isomorph.resampling import Split, given, kfold, odd_even, swapped
+from isomorph.results import COLUMNS
 from isomorph.scoring.measure import measure
+from isomorph.storage import parse_size
 from isomorph.zoo import load_model
 
 SplitAsked = str | int | Split | tuple[Sequence[int], Sequence[int]]
@@ -117,13 +120,20 @@ def prepare(
         (score_types,) if isinstance(score_types, str) else tuple(score_types),
     )
     statistics = resolve_statistics(stats)
+    _check_statistics(statistics)
+    keep = (keep,) if isinstance(keep, str) else tuple(keep)
     for kept in keep:
         if kept not in KEPT:
             raise ValueError(f"keep: expected some of {', '.join(KEPT)}, got {kept!r}.")
+    if memory_limit is not None:
+        parse_size(memory_limit)
+    if batch_size < 1:
+        raise ValueError(f"batch_size: expected 1 or more, got {batch_size}.")
     chosen = resolve_device(device)
     measured = measure(benchmark, nan=nan)
+    _check_missing(specs, measured)
     splits = tuple(_make_splits(split, block, len(benchmark.stimuli), swap) for block in measured)
-    loaded = _as_model(model)
+    loaded = _as_model(model).as_it_is_now()
     benchmark.stimuli.verify(progress=progress)
     needs = _union_needs(specs, statistics, measured, splits, len(benchmark.stimuli))
     keep_bytes = int(0.1 * available_memory(torch.device("cpu")))
@@ -149,6 +159,30 @@ def prepare(
     )
 
 
+def _check_statistics(statistics: Sequence[Statistic]) -> None:
+    names = [statistic.name for statistic in statistics]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"stats: expected each once, got {', '.join(twice)} more than once.")
+    taken = sorted(set(names) & set(COLUMNS))
+    if taken:
+        raise ValueError(
+            f"stats: {', '.join(taken)} is a column of the results already. Choose another name."
+        )
+
+
+def _check_missing(specs: Sequence[MetricSpec], measured: Sequence[Measured]) -> None:
+    missing = any(
+        block.responses is not None and not np.isfinite(block.responses).all() for block in measured
+    )
+    for spec in specs:
+        if missing and spec.options.get("distance", "pearson") != "pearson":
+            raise ValueError(
+                f"metric {spec}: with missing responses (nan='drop') RDMs are defined for the "
+                f"distance 'pearson' only. Use that, or leave those stimuli out."
+            )
+
+
 def _as_model(model: Model | torch.nn.Module | str) -> Model:
     if isinstance(model, Model):
         return model
@@ -157,6 +191,8 @@ def _as_model(model: Model | torch.nn.Module | str) -> Model:
             f"model: expected a Model or a name, got a {type(model).__name__} without its "
             f"preprocessing. Wrap it: Model(module, preprocess)."
         )
+    if not isinstance(model, str):
+        raise TypeError(f"model: expected a Model or a name, got {type(model).__name__}.")
     return load_model(model)
 
 
@@ -173,6 +209,13 @@ def _read_metrics(
     asked = [metrics] if isinstance(metrics, str) else list(metrics)
     if not asked:
         raise ValueError("metrics: expected one or more, got none. list_metrics() shows them.")
+    if not score_types:
+        raise ValueError("score_types: expected one or more, such as 'pearsonr', got none.")
+    # Options are checked even where no metric that was asked for takes them.
+    for metric in METRICS.values():
+        for name, value in [*shared.items(), *(("score", item) for item in score_types)]:
+            if name in metric.options and value is not None:
+                read_option(metric, name, value)
     specs: list[MetricSpec] = []
     for text in asked:
         spec = parse_metric(text)
@@ -196,11 +239,10 @@ def _make_splits(
     asked: SplitAsked, block: Measured, n_stimuli: int, swap: bool
 ) -> tuple[Split, ...]:
     n = block.n_stimuli
-    if isinstance(asked, Split):
-        halves = _rows_of(asked.train, asked.test, block, n_stimuli)
-        splits = [replace(asked, train=halves[0], test=halves[1])]
-    elif isinstance(asked, tuple):
-        splits = [Split(*_rows_of(*asked, block, n_stimuli))]
+    if isinstance(asked, Split | tuple):
+        # Named train and test, whatever their names were: the columns of the results are decided.
+        train, test = (asked.train, asked.test) if isinstance(asked, Split) else asked
+        splits = [Split(*_rows_of(train, test, block, n_stimuli))]
     elif asked == "odd_even":
         splits = [odd_even(n)]
     elif folds := re.fullmatch(r"(?:kfold)?([1-9]\d*)", str(asked)):

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from isomorph.alignment import Ceiling, Measured, MetricSpec, Part, Score
-from isomorph.alignment.ceilings import EncodingCeiling, normalise_neuroids
 from isomorph.extraction import Layer
 from isomorph.resampling import Split
-from isomorph.results import SCHEMA_VERSION
+from isomorph.results import NEUROID_COLUMNS, REQUIRED, SCHEMA_VERSION
 from isomorph.scoring.job import Job
 from isomorph.scoring.preflight import scored_parts
 from isomorph.storage import hash_array, hash_json
@@ -112,6 +111,8 @@ def result_row(
         reasons.append(f"not normalised: the ceiling is {ceiling.value:.3f}, not above 0")
     elif np.isfinite(score.value):
         normalised = spec.metric.normalise(score, ceiling, spec.options)
+        if np.isnan(normalised):
+            reasons.append("not normalised: too few stimuli for a corrected r²")
     return {
         "model_uid": job.model.uid,
         "model_layer": layer.name,
@@ -144,26 +145,14 @@ def neuroid_block(
     """Make the rows of one score's neuroids, or None for a metric without any."""
     if score.per_neuroid is None or score.neuroids is None:
         return None
-    shared = (
-        "model_uid",
-        "model_layer",
-        "model_layer_index",
-        "metric",
-        "benchmark",
-        "region",
-        "subj_id",
-        "cv_split",
-    )
-    reliability = np.full(len(score.per_neuroid), np.nan)
-    if isinstance(ceiling, EncodingCeiling):
-        reliability = ceiling.reliability
-    normalised, reasons = normalise_neuroids(score.per_neuroid, score.n_stimuli, reliability)
+    assert spec.metric.normalise_neuroids is not None
+    ceilings, normalised, reasons = spec.metric.normalise_neuroids(score, ceiling, spec.options)
     return {
-        **{name: row[name] for name in shared},
+        **{name: row[name] for name in NEUROID_COLUMNS if name in REQUIRED and name != "score"},
         "neuroid_id": block.neuroid_ids[score.neuroids].tolist(),
         "score": score.per_neuroid,
         "alpha": score.alphas,
-        "ceiling": np.where(reliability > 0, np.sqrt(np.maximum(reliability, 0)), np.nan),
+        "ceiling": ceilings,
         "score_normalised": normalised,
         "reason": list(reasons),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,23 @@ import pandas as pd
 import safetensors.numpy
 import torch
 
-from isomorph.alignment import Representation, StatisticsAsked
+from isomorph.alignment import (
+    Measured,
+    MetricSpec,
+    Representation,
+    Score,
+    Statistic,
+    StatisticsAsked,
+)
 from isomorph.benchmarks import Benchmark
-from isomorph.extraction import Layer, Model, stream_layers
+from isomorph.extraction import FalseDuplicateError, Layer, Model, read_apart, stream_layers
+from isomorph.resampling import Split
 from isomorph.results import make_neuroid_results, make_results
 from isomorph.scoring.job import Job, SplitAsked, prepare
 from isomorph.scoring.load import load_benchmark
 from isomorph.scoring.preflight import preflight
 from isomorph.scoring.rows import Ceilings, Fingerprints, neuroid_block, result_row
-from isomorph.storage import atomic_write, show_log_in_notebooks
+from isomorph.storage import atomic_write, check_folder, show_log_in_notebooks
 
 logger = logging.getLogger(__name__)
 
@@ -125,6 +134,8 @@ def score(
         benchmark = load_benchmark(benchmark)
     if bool(keep) != (keep_in is not None):
         raise ValueError("keep: expected keep= and keep_in= (a folder) together, got one of them.")
+    if keep_in is not None:
+        check_folder(keep_in, "keep_in")
     job = prepare(
         model,
         benchmark,
@@ -164,6 +175,27 @@ def run_job(
         One row a neuroid and score, for metrics that score neuroids.
     """
     ceilings, fingerprints = Ceilings(job), Fingerprints(job)
+    while True:
+        try:
+            rows, blocks = _score_layers(job, ceilings, fingerprints, keep_in, progress)
+            break
+        except FalseDuplicateError as error:
+            logger.warning("%s Starting again with it.", error)
+            job = replace(job, plan=read_apart(job.plan, error.layer, job.needs))
+    names = [statistic.name for statistic in job.statistics]
+    results, per_neuroid = make_results(rows, names), make_neuroid_results(blocks)
+    if job.swap:
+        results, per_neuroid = average_directions(results), average_directions(per_neuroid)
+    return results, per_neuroid
+
+
+def _score_layers(
+    job: Job,
+    ceilings: Ceilings,
+    fingerprints: Fingerprints,
+    keep_in: str | Path | None,
+    progress: bool,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     rows: list[dict[str, Any]] = []
     blocks: list[dict[str, Any]] = []
     for layer, given in stream_layers(
@@ -176,11 +208,7 @@ def run_job(
             rows.append(row)
             if neuroids is not None:
                 blocks.append(neuroids)
-    names = [statistic.name for statistic in job.statistics]
-    results, per_neuroid = make_results(rows, names), make_neuroid_results(blocks)
-    if job.swap:
-        results, per_neuroid = average_directions(results), average_directions(per_neuroid)
-    return results, per_neuroid
+    return rows, blocks
 
 
 def _score_layer(
@@ -191,19 +219,50 @@ def _score_layer(
     fingerprints: Fingerprints,
     keep_in: str | Path | None,
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
-    statistics = {item.name: float(item.compute(representation)) for item in job.statistics}
+    statistics = {item.name: _statistic(item, layer, representation) for item in job.statistics}
     for spec in job.metrics:
         for block, splits in zip(job.measured, job.splits, strict=True):
             if block.kind not in spec.metric.data:
                 continue
             for split in splits:
-                for score in spec.metric.compute(representation, block, split, **spec.options):
+                for score in _scores(spec, representation, block, split):
                     ceiling = ceilings.of(spec, block, split, score)
                     fingerprint = fingerprints.of(spec, split, layer, score)
                     row = result_row(job, layer, spec, score, ceiling, fingerprint, statistics)
                     if keep_in is not None:
                         _keep(Path(keep_in), fingerprint, score.artefacts, job.keep)
                     yield row, neuroid_block(block, spec, score, ceiling, row)
+
+
+def _scores(
+    spec: MetricSpec, layer: Representation, block: Measured, split: Split
+) -> Iterable[Score]:
+    if not layer.undefined:
+        return spec.metric.compute(layer, block, split, **spec.options)
+    return [
+        Score(
+            *group,
+            part.cv_split,
+            float("nan"),
+            len(part.rows),
+            len(block.groups[group]) if group in block.groups else None,
+            selection=part.selection,
+            reason=layer.undefined,
+        )
+        for group, part in spec.metric.parts(block, split)
+    ]
+
+
+def _statistic(item: Statistic, layer: Layer, representation: Representation) -> float:
+    if representation.undefined:
+        return float("nan")
+    try:
+        return float(item.compute(representation))
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"statistic {item.name}, layer {layer.name}: expected a number of the "
+            f"(n_stimuli, n_features) features; {error}"
+        ) from error
 
 
 def _keep(folder: Path, fingerprint: str, artefacts: Any, wanted: tuple[str, ...]) -> None:
@@ -254,8 +313,12 @@ def average_directions(frame: pd.DataFrame) -> pd.DataFrame:
     groups = frame.groupby(keys, sort=False, dropna=False)
     first = groups.head(1).set_index(keys)
     for name in (name for name in averaged if name in frame):
-        first[name] = groups[name].mean()
+        # A mean of one direction alone would pass for one of two: NaN if either is.
+        complete = groups[name].count() == groups.size()
+        first[name] = groups[name].mean().where(complete)
+    reasons = frame.dropna(subset="reason").groupby(keys, sort=False)["reason"]
+    first["reason"] = reasons.agg(lambda found: "; ".join(dict.fromkeys(found)))
     if "score_spread" in frame:
         spread = groups["score"].max() - groups["score"].min()
-        first["score_spread"] = spread.where(groups.size() > 1)
+        first["score_spread"] = spread.where(groups["score"].count() == 2)
     return first.reset_index()[list(frame.columns)]

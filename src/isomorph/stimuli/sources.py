@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 from isomorph.storage import hash_array, hash_bytes, hash_file
 
 _SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+_WHITE_8 = 255
 
 
 class Source(Protocol):
@@ -40,8 +41,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """Turn any decoded image into upright 8-bit RGB.
 
     The rotation that EXIF asks for is applied. Transparent images are laid on white. 16-bit
-    greyscale is divided by 257, so that black stays 0 and white becomes 255. Greyscale, palette
-    and CMYK images are converted; of an animation the first frame is taken.
+    greyscale is divided by 257, so that black stays 0 and white becomes 255; so are 32-bit
+    integers, unless none is above 255, where nothing tells 8 bits from a dark 16-bit image.
+    Greyscale, palette and CMYK images are converted; of an animation the first frame is taken.
 
     Parameters
     ----------
@@ -68,6 +70,12 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return image
     if image.mode in _SIXTEEN_BIT:
         values = np.asarray(image).astype(np.int64)
+        if image.mode == "I" and values.min() >= 0 and values.max() <= _WHITE_8:
+            raise ValueError(
+                f"expected pixels of 8 or 16 bits, got mode 'I' (32-bit integers) up to "
+                f"{values.max()}: 8 or 16 bits? Save the image as 8-bit greyscale ('L') or 16-bit "
+                f"('I;16')"
+            )
         if values.min() >= 0 and values.max() <= 65535:
             return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
     if image.mode in (*_SIXTEEN_BIT, "F"):

@@ -4,6 +4,7 @@ from isomorph.storage.data import cache_folder as cache_folder
 from isomorph.storage.data import data_folders as data_folders
 from isomorph.storage.data import find_data as find_data
 from isomorph.storage.files import atomic_write as atomic_write
+from isomorph.storage.files import check_folder as check_folder
 from isomorph.storage.hashing import canonical_json as canonical_json
 from isomorph.storage.hashing import hash_array as hash_array
 from isomorph.storage.hashing import hash_bytes as hash_bytes

@@ -41,3 +41,33 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_folder(path: str | Path, name: str) -> Path:
+    """Refuse a folder that cannot be written to, before long work is done for it.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder; it need not exist, and is not made here.
+    name : str
+        The argument that named it, for the error.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ValueError
+        If it, or the nearest folder above it that exists, is a file or may not be written to.
+    """
+    path = Path(path).expanduser()
+    nearest = path
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise ValueError(f"{name}: expected a folder, but {nearest} is a file.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ValueError(f"{name}: {nearest} may not be written to. Choose another folder.")
+    return path

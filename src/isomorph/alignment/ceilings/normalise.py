@@ -16,7 +16,7 @@ SERIES_FROM, SERIES_TERMS = 20, 50
 logger = logging.getLogger(__name__)
 
 
-def corrected_r2(r: np.ndarray, n_stimuli: int) -> np.ndarray:
+def corrected_r2(r: np.ndarray, n_stimuli: int | np.ndarray) -> np.ndarray:
     """Signed r², corrected for the number of stimuli.
 
     Uncorrected, a correlation of zero has E[r²] = 1 / (n − 1), which divided by a low reliability
@@ -28,7 +28,7 @@ def corrected_r2(r: np.ndarray, n_stimuli: int) -> np.ndarray:
     ----------
     r : array
         Correlations.
-    n_stimuli : int
+    n_stimuli : int or int array, of the shape of `r`
         How many stimuli they were computed on, five or more.
 
     Returns
@@ -45,13 +45,19 @@ def corrected_r2(r: np.ndarray, n_stimuli: int) -> np.ndarray:
     >>> corrected_r2(np.array([0.5, -0.5, 1.0]), 100).round(3)
     array([ 0.246, -0.246,  1.   ])
     """
-    if n_stimuli < MIN_STIMULI:
-        raise ValueError(
-            f"n_stimuli: expected {MIN_STIMULI} or more, got {n_stimuli}; score more stimuli."
-        )
-    unexplained = 1 - np.asarray(r, dtype=float) ** 2
-    shrunk = (n_stimuli - 3) / (n_stimuli - 2) * unexplained
-    return np.sign(r) * (1 - shrunk * _hypergeometric(n_stimuli / 2, unexplained))
+    r = np.asarray(r, dtype=float)
+    counts = np.broadcast_to(np.asarray(n_stimuli), r.shape)
+    squares = np.empty(r.shape)
+    for n in np.unique(counts).tolist():
+        if n < MIN_STIMULI:
+            raise ValueError(
+                f"n_stimuli: expected {MIN_STIMULI} or more, got {n}; score more stimuli."
+            )
+        chosen = counts == n
+        unexplained = 1 - r[chosen] ** 2
+        shrunk = (n - 3) / (n - 2) * unexplained
+        squares[chosen] = 1 - shrunk * _hypergeometric(n / 2, unexplained)
+    return np.sign(r) * squares
 
 
 def _hypergeometric(c: float, x: np.ndarray) -> np.ndarray:
@@ -66,7 +72,9 @@ def _hypergeometric(c: float, x: np.ndarray) -> np.ndarray:
     return total
 
 
-def normalise_encoding(scores: np.ndarray, n_stimuli: int, reliability: np.ndarray) -> float:
+def normalise_encoding(
+    scores: np.ndarray, n_stimuli: int | np.ndarray, reliability: np.ndarray
+) -> float:
     """Mean encoding score over neuroids, relative to its ceiling.
 
     The mean of signed, corrected r² over the mean reliability, then the signed root: 1 for a model
@@ -77,7 +85,7 @@ def normalise_encoding(scores: np.ndarray, n_stimuli: int, reliability: np.ndarr
     ----------
     scores : array (n_neuroids,)
         Correlations r of prediction and mean response.
-    n_stimuli : int
+    n_stimuli : int or int array (n_neuroids,)
         How many stimuli they were computed on.
     reliability : array (n_neuroids,)
         Reliability of these responses (`split_half_reliability`).
@@ -85,8 +93,9 @@ def normalise_encoding(scores: np.ndarray, n_stimuli: int, reliability: np.ndarr
     Returns
     -------
     float
-        Never clipped. Neuroids whose score or reliability is NaN are left out of both means (and
-        counted in the log); NaN where the mean reliability is not above zero.
+        Never clipped. Neuroids whose score or reliability is NaN, or that were scored on fewer
+        than 5 stimuli, are left out of both means (and counted in the log); NaN where none is left
+        or the mean reliability is not above zero.
 
     Examples
     --------
@@ -94,20 +103,24 @@ def normalise_encoding(scores: np.ndarray, n_stimuli: int, reliability: np.ndarr
     0.977
     """
     scores, reliability = np.asarray(scores, dtype=float), np.asarray(reliability, dtype=float)
-    _check_pairs(scores, reliability)
-    defined = np.isfinite(scores) & np.isfinite(reliability)
+    counts = _counts(scores, n_stimuli, reliability)
+    defined = np.isfinite(scores) & np.isfinite(reliability) & (counts >= MIN_STIMULI)
     if not defined.all():
         logger.info("normalised score: %d of %d neuroids left out", (~defined).sum(), len(scores))
     if not defined.any() or reliability[defined].mean() <= 0:
         return float("nan")
-    squares = corrected_r2(scores[defined], n_stimuli)
+    squares = corrected_r2(scores[defined], counts[defined])
     return float(signed_root(squares.mean() / reliability[defined].mean()))
 
 
 def normalise_neuroids(
-    scores: np.ndarray, n_stimuli: int, reliability: np.ndarray
+    scores: np.ndarray, n_stimuli: int | np.ndarray, reliability: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Each neuroid's encoding score relative to its own ceiling.
+
+    r over the root of the reliability, without the correction for the number of stimuli: that
+    makes *means* unbiased, by turning the sign of r² within its chance level, which of a single
+    neuroid would make a small positive r a negative score.
 
     Not for averaging: the mean of these ratios is biased upwards (`normalise_encoding`).
 
@@ -119,17 +132,28 @@ def normalise_neuroids(
     Returns
     -------
     normalised : float array (n_neuroids,)
-        Signed root of corrected r² over reliability; NaN where the reliability is not above zero.
+        Never clipped; NaN where the reliability is not above zero.
     reasons : str array (n_neuroids,)
         Why a value is NaN; empty where it is not.
+
+    Examples
+    --------
+    >>> normalise_neuroids(np.array([0.6, 0.1]), 100, np.array([0.36, -0.1]))[0]
+    array([ 1., nan])
     """
     scores, reliability = np.asarray(scores, dtype=float), np.asarray(reliability, dtype=float)
-    _check_pairs(scores, reliability)
+    counts = _counts(scores, n_stimuli, reliability)
     with np.errstate(divide="ignore", invalid="ignore"):
-        values = signed_root(corrected_r2(scores, n_stimuli) / reliability)
+        values = scores / np.sqrt(reliability)
     reasons = np.select(
-        [~np.isfinite(scores), ~np.isfinite(reliability), reliability <= 0],
         [
+            counts < MIN_STIMULI,
+            ~np.isfinite(scores),
+            ~np.isfinite(reliability),
+            reliability <= 0,
+        ],
+        [
+            f"fewer than {MIN_STIMULI} stimuli",
             "the score is undefined",
             "the reliability is undefined",
             "the reliability is not above 0",
@@ -139,9 +163,17 @@ def normalise_neuroids(
     return np.where(reasons == "", values, np.nan), reasons
 
 
-def _check_pairs(scores: np.ndarray, reliability: np.ndarray) -> None:
+def _counts(scores: np.ndarray, n_stimuli: int | np.ndarray, reliability: np.ndarray) -> np.ndarray:
+    """Give each neuroid's number of stimuli, after checking that all three fit together."""
     if scores.shape != reliability.shape or scores.ndim != 1:
         raise ValueError(
             f"scores and reliability: expected one each per neuroid, got {scores.shape} and "
             f"{reliability.shape}; take both of the same neuroids."
         )
+    counts = np.asarray(n_stimuli)
+    if counts.shape not in ((), scores.shape):
+        raise ValueError(
+            f"n_stimuli: expected one number, or one for each of the {len(scores)} neuroids, got "
+            f"shape {counts.shape}."
+        )
+    return np.broadcast_to(counts, scores.shape)
