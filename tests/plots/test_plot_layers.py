@@ -5,6 +5,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from isomorph.plots import plot_layers
@@ -158,7 +159,7 @@ def test_folds_are_averaged_and_all_is_marked_in_sample(results):
     figure = plot_layers(frame)
     expected = mean_scores(frame, 6, metric="cRSA", region="V1")
     np.testing.assert_allclose(lines(figure.axes[0], "folds")[0].get_ydata(), expected)
-    best = lines(figure.axes[0], "best")[0].get_xydata()
+    best = lines(figure.axes[0], "best in sample")[0].get_xydata()
     np.testing.assert_allclose(best, [[np.argmax(expected) / 5, expected.max()]])
     frame = results(splits=("all",), subjects=("monkey",), n_layers=6)
     frame[["ceiling", "ceiling_lower", "ceiling_upper"]] = np.nan
@@ -208,6 +209,138 @@ def test_several_benchmarks_are_told_apart(results):
     assert legend[:2] == ["nsd · IT", "mine · IT"]
 
 
+SUBSET = {"features.3": 9, "features.7": 31, "features.10": 52, "features.11": 53, "classifier": 60}
+
+
+def named(results, layers, metrics=("cRSA",), **options):
+    """Make a table whose layers have the given names and indices."""
+    frame = results(metrics=metrics, n_layers=len(layers), **options)
+    position = frame["model_layer_index"].to_numpy()
+    frame["model_layer"] = np.array(list(layers))[position]
+    frame["model_layer_index"] = np.array(list(layers.values()))[position]
+    return frame
+
+
+def ticks(ax):
+    return [label.get_text() for label in ax.get_xticklabels()]
+
+
+def overprinted(figure, ax):
+    """Count the pixels that two names of layers share, each drawn alone."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    figure.set_layout_engine("none")
+    names = [label for label in ax.get_xticklabels() if label.get_text()]
+    for artist in [*ax.get_children(), ax.xaxis.label, *names]:
+        artist.set_visible(artist is ax.xaxis)
+    pictures = []
+    for alone in [None, *names]:
+        for label in names:
+            label.set_visible(label is alone)
+        canvas.draw()
+        pictures.append(np.array(canvas.buffer_rgba()).astype(int)[..., :3].sum(axis=2))
+    ink = [np.abs(picture - pictures[0]) > 150 for picture in pictures[1:]]
+    assert all(one.sum() > 50 for one in ink)  # each name was seen
+    return int((np.sum(ink, axis=0) > 1).sum())
+
+
+def test_a_subset_of_layers_is_equally_spaced(results):
+    frame = named(results, SUBSET)
+    figure = plot_layers(frame, true_layers={"V1": "features.11"})
+    for line in [*lines(figure.axes[0], "test"), *lines(figure.axes[0], "train")]:
+        np.testing.assert_allclose(line.get_xdata(), [0, 0.25, 0.5, 0.75, 1])
+    assert lines(figure.axes[0], "true layer")[0].get_xdata()[0] == 0.75
+    assert figure.axes[0].get_xlabel() == "layer, by relative depth"
+    figure = plot_layers(frame, by="index")
+    assert lines(figure.axes[0], "test")[0].get_xdata().tolist() == [9, 31, 52, 53, 60]
+    assert figure.axes[0].get_xlabel() == "layer, by index"
+    # Each model by its own layers; the table counts, not what is shown of it.
+    other = named(results, {"a": 5, "b": 7, "c": 99}, models=("other@1",))
+    figure = plot_layers(pd.concat([frame, other]), regions="V1")
+    got = [line.get_xdata().tolist() for line in lines(figure.axes[0], "test")]
+    assert got == [[0, 0.25, 0.5, 0.75, 1], [0, 0.5, 1]]
+
+
+@pytest.mark.parametrize("by", ["depth", "index"])
+def test_names_of_layers_never_overprint(results, by):
+    three = ("cRSA", "eReg", "eRSA")
+    figure = plot_layers(named(results, SUBSET, three), by=by)
+    for ax in figure.axes:
+        dropped = [] if by == "depth" else ["features.11"]
+        assert ticks(ax) == [name for name in SUBSET if name not in dropped]
+    assert overprinted(figure, figure.axes[0]) == 0
+    clustered = {f"blocks.{i}.mlp": int(i**2.2) for i in range(16)}
+    figure = plot_layers(named(results, clustered, three), by=by)
+    shown = ticks(figure.axes[1])
+    assert {"blocks.0.mlp", "blocks.15.mlp"} <= set(shown)
+    assert 5 <= len(shown) < 16
+    assert overprinted(figure, figure.axes[1]) == 0
+
+
+def test_up_to_16_layers_are_all_named_if_they_fit(results):
+    sixteen = {f"features.{i}": 3 * i for i in range(16)}
+    figure = plot_layers(named(results, sixteen))
+    assert ticks(figure.axes[0]) == list(sixteen)
+    assert overprinted(figure, figure.axes[0]) == 0
+    many = {f"features.{i}": i for i in range(64)}
+    figure = plot_layers(named(results, many))
+    assert 5 <= len(ticks(figure.axes[0])) <= 7
+    narrow = Figure(figsize=(2.5, 3), layout="constrained")
+    plot_layers(named(results, sixteen), figure=narrow)
+    assert len(ticks(narrow.axes[0])) < 8
+    assert overprinted(narrow, narrow.axes[0]) == 0
+
+
+def test_what_was_chosen_in_sample_is_hollow(results):
+    held_out = results(("human_IT",), ("cRSA",), n_layers=6)
+    alone = results(("monkey_IT",), ("cRSA",), subjects=("monkey",), splits=("all",), n_layers=6)
+    ax = (figure := plot_layers(pd.concat([held_out, alone]))).axes[0]
+    (full,), (hollow,) = lines(ax, "best"), lines(ax, "best in sample")
+    assert (full.get_markerfacecolor(), full.get_markeredgecolor()) == ("#0072B2", "white")
+    assert (hollow.get_markerfacecolor(), hollow.get_markeredgecolor()) == ("white", "#D55E00")
+    scores = mean_scores(alone, 6)
+    np.testing.assert_allclose(hollow.get_xydata(), [[np.argmax(scores) / 5, scores.max()]])
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend[-2:] == ["chosen layer (on train)", "chosen in sample"]
+    legend = [text.get_text() for text in plot_layers(alone).legends[0].get_texts()]
+    assert "chosen in sample" in legend
+    assert not any(text.startswith("chosen layer") for text in legend)
+    # On the split that it was chosen on, a layer's score is a maximum whatever the table says.
+    ax = plot_layers(held_out, cv_split="train").axes[0]
+    assert len(lines(ax, "best in sample")) == 1
+    assert not lines(ax, "best")
+
+
+def test_more_than_8_subjects_are_a_band(results):
+    people = tuple(f"behav{i}" for i in range(9))
+    many = results(("behavior",), ("cRSA",), subjects=(*people, "group"), n_layers=5)
+    many["score"] -= 0.25  # a lower edge below zero is shown
+    few = results(("human_IT",), ("cRSA",), subjects=people[:8], n_layers=5)
+    ax = (figure := plot_layers(pd.concat([many, few]))).axes[0]
+    assert len(lines(ax, "subject")) == 8
+    test = many[(many["cv_split"] == "test") & (many["subj_id"] != "group")]
+    by_layer = test.pivot(index="model_layer_index", columns="subj_id", values="score").to_numpy()
+    mean, sd = by_layer.mean(axis=1), by_layer.std(axis=1, ddof=1)
+    low, high = (line.get_ydata() for line in lines(ax, "spread edge"))
+    np.testing.assert_allclose(low, mean - sd)
+    np.testing.assert_allclose(high, mean + sd)
+    (band,) = (area for area in ax.collections if area.get_label() == "spread")
+    corners = band.get_paths()[0].vertices
+    assert corners[:, 1].min() == pytest.approx((mean - sd).min())
+    assert corners[:, 1].max() == pytest.approx((mean + sd).max())
+    assert ax.get_ylim()[0] < (mean - sd).min() < 0
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert {"single subject", "mean ± sd over subjects"} <= set(legend)
+    assert not plot_layers(many, subjects=False).axes[0].collections
+
+
+def test_the_title_names_model_and_benchmark(results):
+    frame = results(("V1",), n_layers=3)
+    assert plot_layers(frame).get_suptitle() == "net@IMAGENET1K_V1  ·  nsd"
+    frame = results(("V1",), models=("a@1", "b@2"), n_layers=3)
+    assert plot_layers(frame).get_suptitle() == "2 models  ·  nsd"
+
+
 def test_errors(results):
     frame = results(n_layers=3)
     with pytest.raises(ValueError, match=r"missing the columns region, score"):
@@ -216,8 +349,12 @@ def test_errors(results):
         plot_layers(frame.drop(columns="score_normalised"), normalised=True)
     with pytest.raises(ValueError, match=r"at least one row, got none"):
         plot_layers(frame.iloc[:0])
-    with pytest.raises(UnknownNameError, match=r"unknown metric 'eregg'. Did you mean 'eReg'\?"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown metric 'eregg'. Did you mean 'eReg'\? See metrics=.$"
+    ):
         plot_layers(frame, metrics="eregg")
+    with pytest.raises(UnknownNameError, match=r"unknown model_uid 'net'. .* See models=.$"):
+        plot_layers(frame, models="net")
     with pytest.raises(UnknownNameError, match=r"unknown region 'it'. Did you mean 'IT'\?"):
         plot_layers(frame, regions=["it"])
     with pytest.raises(UnknownNameError, match=r"unknown cv_split 'tset'. Did you mean 'test'"):

@@ -234,7 +234,7 @@ def _neuroid_table(
 def _by_label(table: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Add a boolean column for each name in the column ``region``; neuroids without one stay."""
     # So that whole numbers remain whole where some are missing.
-    column = table["region"].convert_dtypes()
+    column = table["region"].astype(object).convert_dtypes()
     known, labels = column.notna().to_numpy(dtype=bool), column.astype(str).to_numpy(dtype=object)
     found = tuple(dict.fromkeys(labels[known].tolist()))
     masks = {name: known & (labels == name) for name in found}

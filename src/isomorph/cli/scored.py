@@ -85,6 +85,9 @@ def score_and_show(
     show_heading("Pre-flight")
     show_pairs(preflight(job).lines)
     if dry_run:
+        show_heading("Layers")
+        frame = job.plan.to_frame()
+        show_table(frame[["index", "layer", "type", "shape", "pass", "duplicate_of", "left_out"]])
         return None
     start = time.perf_counter()
     results, neuroids = run_job(job, progress=progress)

@@ -124,7 +124,16 @@ class Plan:
         for layer in self.layers:
             if layer.name == name:
                 return layer
-        raise unknown_name("layer", name, self.names(), f"Layers of {self.model_uid}: print(plan).")
+        raise unknown_name(
+            "layer",
+            name,
+            self.names(),
+            self._hint,
+        )
+
+    @property
+    def _hint(self) -> str:
+        return f"Layers of {self.model_uid}: print(plan), or --dry-run on the command line."
 
     def names(self) -> list[str]:
         """Names of the distinct layers."""
@@ -169,7 +178,10 @@ class Plan:
             if not found:
                 known = [layer.name for layer in self.layers]
                 raise unknown_name(
-                    "layer", name, known, f"Layers of {self.model_uid}: print(plan)."
+                    "layer",
+                    name,
+                    known,
+                    self._hint,
                 )
             wanted.update(layer.duplicate_of or layer.name for layer in readable)
         return tuple(layer for layer in self.distinct if layer.name in wanted)

@@ -91,15 +91,7 @@ def plot_statistic(
     >>> plot_statistic(results, "effective_dimensionality")  # doctest: +SKIP
     """
     check_results(results)
-    known = statistic_columns(results)
-    if not known:
-        raise UnknownNameError(
-            f"unknown statistic {statistic!r}: the table has no statistics. Pass stats= to score, "
-            f"for example stats=['effective_dimensionality']."
-        )
-    if statistic not in known:
-        hint = "Statistics are computed by score(..., stats=[...])."
-        raise unknown_name("statistic", statistic, known, hint)
+    _check_statistic(results, statistic)
     if colour not in (None, "depth", "region"):
         raise ValueError(f"colour: expected 'depth' or 'region', got {colour!r}.")
     value = "score_normalised" if normalised else "score"
@@ -110,9 +102,6 @@ def plot_statistic(
     columns = points["metric"].cat.categories.tolist()
     rows = [areas] if by_region else [[area] for area in areas]
     palette = colours(areas) if by_region else {}
-    split = _main_split(points)
-    label = f"score, {SPLIT_NAMES[split]}" if split in SPLIT_NAMES else f"{split} score"
-    label += " / noise ceiling" if normalised else ""
     with styled():
         if figure is None:
             height = 3.5 if len(rows) == 1 else 2.2 * len(rows) + 0.8
@@ -120,12 +109,15 @@ def plot_statistic(
         axes = panel_grid(figure, len(rows), len(columns), sharex=True, sharey="col")
         for (row, column), ax in np.ndenumerate(axes):
             shown = points[(points["metric"] == columns[column]) & points["area"].isin(rows[row])]
+            split = _main_split(points[points["area"].isin(rows[row])])
             _draw_points(ax, shown, statistic, value, palette, split)
             if row == 0:
                 ax.set_title(shorten(columns[column], 34), loc="left")
             if row == len(rows) - 1:
                 ax.set_xlabel(statistic.replace("_", " "))
             if column == 0:
+                label = f"score, {SPLIT_NAMES[split]}" if split in SPLIT_NAMES else f"{split} score"
+                label += " / noise ceiling" if normalised else ""
                 prefix = f"{shorten(rows[row][0], 26)}\n" if len(rows) > 1 else ""
                 ax.set_ylabel(prefix + label)
             if shown.empty:
@@ -135,6 +127,18 @@ def plot_statistic(
         models_shown = points["model_uid"].cat.categories.tolist()
         name_figure(figure, models_shown, frame["benchmark"].unique().tolist())
     return figure
+
+
+def _check_statistic(results: pd.DataFrame, statistic: str) -> None:
+    known = statistic_columns(results)
+    if not known:
+        raise UnknownNameError(
+            f"unknown statistic {statistic!r}: the table has no statistics. Pass stats= to score, "
+            f"for example stats=['effective_dimensionality']."
+        )
+    if statistic not in known:
+        hint = "Statistics are computed by score(..., stats=[...])."
+        raise unknown_name("statistic", statistic, known, hint)
 
 
 def _points(frame: pd.DataFrame, statistic: str, value: str, cv_split: str | None) -> pd.DataFrame:
@@ -161,6 +165,7 @@ def _points(frame: pd.DataFrame, statistic: str, value: str, cv_split: str | Non
 
 
 def _main_split(points: pd.DataFrame) -> str:
+    """Give the split that the axis is named after; scores of another say so beside their ρ."""
     splits = points["cv_split"].unique().tolist()
     return "test" if "test" in splits else str(splits[0])
 

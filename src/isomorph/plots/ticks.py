@@ -94,9 +94,8 @@ def _spread(x: np.ndarray, names: Sequence[str]) -> list[int]:
     reach = 0.42 * (aims[1] - aims[0])
     picks: set[int] = set()
     for aim in aims:
-        near = np.flatnonzero(np.abs(x - aim) <= reach).tolist() or [
-            int(np.argmin(np.abs(x - aim)))
-        ]
+        distance = np.abs(x - aim)
+        near = np.flatnonzero(distance <= reach).tolist() or [int(distance.argmin())]
         picks.add(min(near, key=lambda i: (names[i].count("."), len(names[i]))))
     return sorted(picks)
 
