@@ -129,6 +129,7 @@ def test_a_column_of_region_names_may_hold_numbers_or_lack_some() -> None:
     values, stimuli = np.ones((4, 4)), images(names(4))
     for labels, expected in (
         ([1, 2, 1, 1], {"1": [True, False, True, True], "2": [False, True, False, False]}),
+        (["nan", None, "nan", "nan"], {"nan": [True, False, True, True]}),
         ([1, None, 1, 2], {"1": [True, False, True, False], "2": [False, False, False, True]}),
         (
             ["a", None, "b", "a"],
@@ -156,11 +157,15 @@ def test_the_column_region_goes_before_boolean_columns() -> None:
         make_benchmark(values, stimuli, table.assign(V1=[True, True, True]))
 
 
-def test_responses_may_be_named_like_the_images_without_suffix() -> None:
+def test_responses_may_be_named_like_the_images_without_suffix(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
     frame = pd.DataFrame({"n": [2.0, 0.0, 1.0]}, index=["c.1", "a", "b"])
     stimuli = images(["a.png", "b.JPG", "c.1.png"])
     benchmark = make_benchmark(frame, stimuli)
     assert benchmark.responses["stimulus"].values.tolist() == list(stimuli.ids)
+    assert "names without suffix" in caplog.text
     assert benchmark.responses.values[:, 0].tolist() == [0, 1, 2]
     for ids in (
         ["a.png", "a.jpg", "b.png", "c.1.png"],  # which a is it
@@ -169,6 +174,9 @@ def test_responses_may_be_named_like_the_images_without_suffix() -> None:
     ):
         with pytest.raises(ValueError, match=r"missing: c\.1, a, b; .* No id is in both"):
             make_benchmark(frame, images(ids))
+    caplog.clear()
+    assert make_benchmark(frame, images(["c.1", "b", "a"])).responses.values[0, 0] == 2
+    assert not caplog.text
     mixed = frame.set_axis(["c.1.png", "a", "b"])
     with pytest.raises(ValueError, match=r"missing: a, b; without responses: a\.png, b\.JPG"):
         make_benchmark(mixed, stimuli)

@@ -23,6 +23,7 @@ from isomorph.geometry import (
     square,
     upper_triangle,
 )
+from isomorph.geometry import gram as gram_module
 from isomorph.registry import UnknownNameError
 
 SCIPY = {
@@ -129,6 +130,24 @@ def test_the_same_features_have_a_dissimilarity_of_zero(
     far = kinds[:, None] + kinds > 1
     expected = squareform(pdist(features.astype("f8"), SCIPY[method]))
     np.testing.assert_allclose(rdm[far & ~same], expected[far & ~same], rtol=1e-4)
+
+
+def test_the_same_features_are_as_one_however_a_product_rounds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def rounded(block: torch.Tensor) -> torch.Tensor:
+        n = len(block)
+        noise = torch.from_numpy(normal((n, n))) * torch.finfo(block.dtype).eps
+        return block @ block.T * (1 + noise + noise.T)
+
+    monkeypatch.setattr(gram_module, "_self_product", rounded)
+    for dtype in ("f4", "f8"):
+        features = np.tile(normal((4, 900)), (5, 1)).astype(dtype)
+        features[3::4] *= np.array([1, 2, 3, 1, 4])[:, None].astype(dtype)
+        kinds = np.where(np.arange(20) % 4 < 3, np.arange(20) % 4, np.arange(20))
+        kinds[15] = kinds[3]
+        rdm = compute_rdm(features, "euclidean")
+        np.testing.assert_array_equal(rdm == 0, kinds[:, None] == kinds)
 
 
 def test_rsatoolbox_agrees() -> None:

@@ -151,11 +151,13 @@ def _with_suffixes(labels: list[str], ids: Sequence[str]) -> list[str]:
     """Give the images' ids for labels that are these without the file suffix, all of them."""
     stems = [_without_suffix(name) for name in ids]
     counts = Counter(stems)
-    if not set(labels).isdisjoint(ids) or any(counts[label] != 1 for label in labels):
+    if any(counts[label] != 1 for label in labels):
         return labels
-    logger.info("responses: matched to the images by their names without suffix")
     by_stem = dict(zip(stems, ids, strict=True))
-    return [by_stem[label] for label in labels]
+    matched = [by_stem[label] for label in labels]
+    if matched != labels:
+        logger.info("responses: matched to the images by their names without suffix")
+    return matched
 
 
 def _without_suffix(name: str) -> str:
