@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.spatial.distance import pdist
 from scipy.stats import pearsonr
 from torch import nn
@@ -111,3 +112,23 @@ def test_bad_input():
     flat = Model(nn.Sequential(nn.Conv2d(3, 2, 1), nn.Threshold(1e9, 0.0)), to_tensor)
     with pytest.raises(ValueError, match="layer 1: its features are the same for every stimulus"):
         simulate_benchmark(flat, {"V1": "1"}, n_stimuli=4, progress=False)
+
+
+def test_a_region_reads_its_own_layer_where_that_was_a_duplicate_by_chance():
+    images = np.random.default_rng(0).integers(0, 255, (12, 16, 16, 3), np.uint8)
+    late = to_tensor(Image.fromarray(images[7])).flatten()
+
+    class Doubled(nn.Module):
+        """The identity for the survey's stimuli; not for the eighth."""
+
+        def forward(self, x):
+            return torch.where((x == late).all(dim=1, keepdim=True), 2 * x, x)
+
+    model = Model(nn.Sequential(nn.Flatten(), Doubled()), to_tensor)
+    regions = {"before": "0", "after": "1"}
+    benchmark = simulate_benchmark(model, regions, stimuli=images, progress=False)
+    signal = benchmark.metadata["signal"][:, benchmark.regions["after"]]
+    doubled = np.stack([to_tensor(Image.fromarray(image)).flatten().numpy() for image in images])
+    doubled[7] *= 2
+    read, expected = pdist(signal, "sqeuclidean"), pdist(doubled, "sqeuclidean")
+    assert pearsonr(read, expected).statistic > 0.95

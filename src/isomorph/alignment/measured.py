@@ -141,8 +141,8 @@ def response_rdm(values: np.ndarray, distance: str) -> np.ndarray:
         covariance = filled @ filled.T / count - first * first.T
         rdm = 1.0 - covariance / np.sqrt(mean_square * mean_square.T)
     # A pattern that is constant over what a pair shares has no correlation, only rounding.
-    square = filled**2 @ mask.T / np.maximum(count, 1)
-    constant = mean_square <= 1e-12 * square
+    second_moment = filled**2 @ mask.T / np.maximum(count, 1)
+    constant = mean_square <= 1e-12 * second_moment
     rdm[(count < 3) | constant | constant.T] = np.nan
     np.fill_diagonal(rdm, 0.0)
     return rdm

@@ -12,10 +12,12 @@ import xarray as xr
 
 from isomorph.benchmarks.benchmark import Benchmark, Block
 from isomorph.extraction import (
+    FalseDuplicateError,
     FeaturesNeed,
     Inputs,
     Model,
     make_plan,
+    read_apart,
     resolve_device,
     stream_layers,
 )
@@ -178,16 +180,20 @@ def _read_out(
     inputs = Inputs(model, images, batch_size=batch_size)
     need = FeaturesNeed()
     plan = make_plan(model, inputs, layers=list(regions.values()), needs=[need], device=device)
-    readers = {region: plan.select(layer)[0].name for region, layer in regions.items()}
-    signals: dict[str, np.ndarray] = {}
-    for layer, given in stream_layers(
-        model, inputs, plan, [need], device=device, progress=progress
-    ):
-        for number, (region, name) in enumerate(readers.items()):
-            if name == layer.name:
-                rng = np.random.default_rng([seed, 0, number])
-                signals[region] = _weigh(given[need], n_outputs, rng, layer.name)
-    return signals
+    while True:
+        readers = {region: plan.select(layer)[0].name for region, layer in regions.items()}
+        signals: dict[str, np.ndarray] = {}
+        try:
+            for layer, given in stream_layers(
+                model, inputs, plan, [need], device=device, progress=progress
+            ):
+                for number, (region, name) in enumerate(readers.items()):
+                    if name == layer.name:
+                        rng = np.random.default_rng([seed, 0, number])
+                        signals[region] = _weigh(given[need], n_outputs, rng, layer.name)
+            return signals
+        except FalseDuplicateError as error:
+            plan = read_apart(plan, error.layer, [need])
 
 
 def _weigh(

@@ -3,6 +3,7 @@
 from isomorph.extraction.extractor import FeatureExtractor as FeatureExtractor
 from isomorph.extraction.extractor import available_memory as available_memory
 from isomorph.extraction.extractor import extract_features as extract_features
+from isomorph.extraction.extractor import inputs_budget as inputs_budget
 from isomorph.extraction.extractor import make_plan as make_plan
 from isomorph.extraction.extractor import memory_budget as memory_budget
 from isomorph.extraction.extractor import read_apart as read_apart

@@ -50,6 +50,11 @@ def memory_budget(memory_limit: int | str | None, device: torch.device) -> int:
     return int(MAPS_SHARE * available_memory(device))
 
 
+def inputs_budget() -> int:
+    """Give the bytes that preprocessed stimuli may take between passes: they stay on the CPU."""
+    return int(INPUTS_SHARE * available_memory(torch.device("cpu")))
+
+
 def make_plan(
     model: Model,
     inputs: Inputs,
@@ -170,8 +175,9 @@ class FeatureExtractor:
     ) -> None:
         self.model = model if isinstance(model, Model) else Model(model)
         self.device = resolve_device(device)
-        keep = int(INPUTS_SHARE * available_memory(torch.device("cpu")))
-        self._inputs = Inputs(self.model, stimuli, batch_size=batch_size, keep_bytes=keep)
+        self._inputs = Inputs(
+            self.model, stimuli, batch_size=batch_size, keep_bytes=inputs_budget()
+        )
         self.plan = make_plan(
             self.model,
             self._inputs,

@@ -26,7 +26,7 @@ from isomorph.extraction import (
     Model,
     Need,
     Plan,
-    available_memory,
+    inputs_budget,
     make_plan,
     resolve_device,
 )
@@ -122,13 +122,7 @@ def prepare(
     statistics = resolve_statistics(stats)
     _check_statistics(statistics)
     keep = (keep,) if isinstance(keep, str) else tuple(keep)
-    for kept in keep:
-        if kept not in KEPT:
-            raise ValueError(f"keep: expected some of {', '.join(KEPT)}, got {kept!r}.")
-    if memory_limit is not None:
-        parse_size(memory_limit)
-    if batch_size < 1:
-        raise ValueError(f"batch_size: expected 1 or more, got {batch_size}.")
+    _check_options(keep, memory_limit, batch_size)
     chosen = resolve_device(device)
     measured = measure(benchmark, nan=nan)
     _check_missing(specs, measured)
@@ -136,8 +130,7 @@ def prepare(
     loaded = _as_model(model).as_it_is_now()
     benchmark.stimuli.verify(progress=progress)
     needs = _union_needs(specs, statistics, measured, splits, len(benchmark.stimuli))
-    keep_bytes = int(0.1 * available_memory(torch.device("cpu")))
-    inputs = Inputs(loaded, benchmark.stimuli, batch_size=batch_size, keep_bytes=keep_bytes)
+    inputs = Inputs(loaded, benchmark.stimuli, batch_size=batch_size, keep_bytes=inputs_budget())
     plan = make_plan(
         loaded, inputs, layers=layers, needs=needs, memory_limit=memory_limit, device=chosen
     )
@@ -155,8 +148,18 @@ def prepare(
         device=chosen,
         seed=seed,
         nan=nan,
-        keep=tuple(keep),
+        keep=keep,
     )
+
+
+def _check_options(keep: tuple[str, ...], memory_limit: int | str | None, batch_size: int) -> None:
+    for kept in keep:
+        if kept not in KEPT:
+            raise ValueError(f"keep: expected some of {', '.join(KEPT)}, got {kept!r}.")
+    if memory_limit is not None:
+        parse_size(memory_limit)
+    if batch_size < 1:
+        raise ValueError(f"batch_size: expected 1 or more, got {batch_size}.")
 
 
 def _check_statistics(statistics: Sequence[Statistic]) -> None:
