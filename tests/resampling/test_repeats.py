@@ -5,7 +5,6 @@ import pytest
 
 from isomorph.resampling.repeats import (
     check_repeats,
-    half_means,
     half_weights,
     presence_groups,
     present_repeats,
@@ -68,23 +67,6 @@ def test_half_weights_average():
                 np.testing.assert_allclose(row, expected)
 
 
-def test_half_means_equal_a_loop_where_electrodes_drop_out():
-    rng = np.random.default_rng(0)
-    responses = rng.normal(size=(12, 6, 5))
-    responses[rng.random(responses.shape) < 0.4] = np.nan
-    mask = rng.random((12, 6)) < 0.5
-    found = half_means(responses, mask)
-    for i in range(12):
-        for neuroid in range(5):
-            values = [
-                responses[i, r, neuroid]
-                for r in range(6)
-                if mask[i, r] and responses[i, r, neuroid] == responses[i, r, neuroid]
-            ]
-            expected = sum(values) / len(values) if values else np.nan
-            np.testing.assert_allclose(found[i, neuroid], expected, rtol=1e-12)
-
-
 def test_presence_groups_hold_neuroids_that_miss_the_same_repeats():
     rng = np.random.default_rng(0)
     patterns = rng.random((3, 10, 4)) < 0.7
@@ -117,6 +99,4 @@ def test_wrong_input_says_what_to_do():
         check_repeats(np.ones((3, 4)))
     with pytest.raises(ValueError, match="2 values are infinite; mark missing repeats with NaN"):
         check_repeats(np.array([[[np.inf, -np.inf, np.nan]]]))
-    with pytest.raises(ValueError, match=r"per stimulus and repeat \(2, 3\), got \(3, 2\)"):
-        half_means(np.ones((2, 3, 4)), np.ones((3, 2), bool))
     assert check_repeats(np.ones((2, 2, 2), dtype=int)).dtype == float

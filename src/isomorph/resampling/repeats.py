@@ -65,39 +65,6 @@ def half_weights(
     return weights[:, 0], weights[:, 1]
 
 
-def half_means(responses: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Average the repeats of a half, each neuroid over those that were measured in it.
-
-    Parameters
-    ----------
-    responses : array (n_stimuli, n_repetitions, n_neuroids)
-        NaN where a repeat is missing; the missing repeats may differ between neuroids.
-    mask : bool array (n_stimuli, n_repetitions)
-        The repeats in the half.
-
-    Returns
-    -------
-    array (n_stimuli, n_neuroids)
-        NaN where a neuroid has no repeat in the half.
-
-    Examples
-    --------
-    >>> half_means(np.array([[[1.0], [3.0], [np.nan]]]), np.array([[True, True, True]]))
-    array([[2.]])
-    """
-    responses = check_repeats(responses)
-    if np.shape(mask) != responses.shape[:2]:
-        raise ValueError(
-            f"mask: expected one value per stimulus and repeat {responses.shape[:2]}, "
-            f"got {np.shape(mask)}."
-        )
-    mask = np.asarray(mask, dtype=bool)[:, :, None]
-    taken = mask & ~np.isnan(responses)
-    counts = taken.sum(axis=1)
-    sums = np.where(taken, responses, 0.0).sum(axis=1)
-    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
-
-
 def present_repeats(responses: np.ndarray) -> np.ndarray:
     """Which repeats every neuroid was measured in: bool array (n_stimuli, n_repetitions)."""
     return np.logical_not(np.isnan(check_repeats(responses)).any(axis=2))
