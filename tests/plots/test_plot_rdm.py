@@ -66,6 +66,30 @@ def test_order_goes_through_rows_labels_and_categories():
     assert [line.get_ydata()[0] for line in ax.get_lines()[::2]] == [2.5]
 
 
+def test_labels_that_repeat_are_classes():
+    rdm, kinds = random_rdm(7), ["ox 10", "cat", "ox 9", "ox 10", "cat", "cat", "ox 9"]
+    ax = plot_rdm(rdm, labels=kinds).axes[0]
+    order = [1, 4, 5, 2, 6, 0, 3]
+    np.testing.assert_array_equal(off(shown(ax)), off(rdm[np.ix_(order, order)]))
+    assert [text.get_text() for text in ax.texts] == ["cat", "ox 9", "ox 10"]
+    # At the centres of the blocks, and lines between them.
+    assert [text.get_position()[1] for text in ax.texts] == [1, 3.5, 5.5]
+    assert ax.get_xticks().tolist() == [1, 3.5, 5.5]
+    assert [line.get_ydata()[0] for line in ax.get_lines()[::2]] == [2.5, 4.5]
+    assert [line.get_xdata()[0] for line in ax.get_lines()[1::2]] == [2.5, 4.5]
+    # An order that is given stands; categories never reorder.
+    given = plot_rdm(rdm, labels=kinds, order=range(7)).axes[0]
+    np.testing.assert_array_equal(off(shown(given)), off(rdm))
+    kept = plot_rdm(rdm, labels=kinds, categories=kinds).axes[0]
+    np.testing.assert_array_equal(off(shown(kept)), off(rdm))
+    pictures = np.zeros((7, 4, 4, 3), dtype=np.uint8)
+    pictures[..., 0] = np.arange(7)[:, None, None]
+    left = plot_rdm(rdm, labels=kinds, thumbnails=pictures).axes[0].child_axes[0]
+    strip = left.images[0].get_array()
+    side = strip.shape[0] // 7
+    assert [strip[i * side + side // 2, -side // 2, 0] for i in range(7)] == order
+
+
 def test_several_share_one_scale(tmp_path):
     rdms = {f"human{i}": random_rdm(8, i) * (i + 1) for i in range(5)}
     figure = plot_rdm(rdms, categories=["a"] * 4 + ["b"] * 4)

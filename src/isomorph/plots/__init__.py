@@ -4,3 +4,4 @@ from isomorph.plots.best import plot_best as plot_best
 from isomorph.plots.layers import plot_layers as plot_layers
 from isomorph.plots.rdm import plot_rdm as plot_rdm
 from isomorph.plots.statistic import plot_statistic as plot_statistic
+from isomorph.plots.stimuli import show_sample as show_sample

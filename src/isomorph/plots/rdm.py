@@ -18,6 +18,7 @@ from scipy.stats import rankdata
 from isomorph.plots.strips import draw_strip
 from isomorph.plots.style import hide, new_figure, panel_grid, root_figure, shorten, styled
 from isomorph.registry import unknown_name
+from isomorph.stimuli import natural_key
 
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
 MAX_TICK_LABELS = 60
@@ -50,12 +51,14 @@ def plot_rdm(
         Dissimilarities. Of several, each gets a panel and all share the scale; the names of a
         mapping are the titles.
     labels : sequence of str, optional
-        (n_stimuli,) names, written along the edges (up to 60 of them).
+        (n_stimuli,) names, written along the edges (up to 60 of them). Where a name repeats they
+        are classes: the axes go class by class, in natural order of their names, unless `order` is
+        given, and are drawn as `categories` are.
     thumbnails : sequence of array (height, width, 3), optional
         (n_stimuli,) pictures, uint8 or floats from 0 to 1, drawn along the left and upper edge.
     order : sequence of int, optional
         (n_stimuli,) the positions of the stimuli to show, in that order (labels, thumbnails and
-        categories are given in the RDM's order). By default as they come.
+        categories are given in the RDM's order). By default as they come, or by class.
     title : str or sequence of str, optional
         One, or one a panel.
     percentile : bool
@@ -63,7 +66,7 @@ def plot_rdm(
         figures since Kriegeskorte et al. (2008) do.
     categories : sequence of str, optional
         (n_stimuli,) the category of each stimulus. A line marks where it changes in the order
-        shown, and its name stands at the edge.
+        shown, and its name stands at the edge. The stimuli stay in their order.
     cmap : str, optional
         Another of matplotlib's colour maps.
     limits : tuple of float, optional
@@ -86,6 +89,7 @@ def plot_rdm(
     Examples
     --------
     >>> plot_rdm(rdm, percentile=True, categories=metadata["category"])  # doctest: +SKIP
+    >>> plot_rdm(rdm, labels=stimuli.labels)  # class by class  # doctest: +SKIP
     """
     stack, titles = _as_stack(rdm, title)
     n_stimuli = stack.shape[1]
@@ -94,6 +98,9 @@ def plot_rdm(
             raise ValueError(
                 f"{name}: expected one for each of the {n_stimuli} stimuli, got {len(given)}."
             )
+    if labels is not None and categories is None and len(set(labels)) < n_stimuli:
+        labels, categories = None, [str(name) for name in labels]
+        order = _by_class(categories) if order is None else order
     shown = _positions(order, n_stimuli)
     stack = np.stack([_display(one[np.ix_(shown, shown)], percentile) for one in stack])
     named = [str(labels[i]) for i in shown] if labels is not None else None
@@ -156,6 +163,11 @@ def _positions(order: Sequence[int] | None, n_stimuli: int) -> np.ndarray:
             f"order: expected positions from 0 to {n_stimuli - 1}, got {list(order)[:5]}…"
         )
     return positions
+
+
+def _by_class(classes: Sequence[str]) -> list[int]:
+    """Give the positions that sort the stimuli by class; within one they stay in their order."""
+    return sorted(range(len(classes)), key=lambda i: natural_key(classes[i]))
 
 
 def _display(rdm: np.ndarray, percentile: bool) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Where one image comes from, and how it becomes 8-bit RGB."""
+"""Where one stimulus comes from; images in files, archives and memory."""
 
 from __future__ import annotations
 
@@ -6,88 +6,63 @@ import io
 import os
 import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from isomorph.stimuli.colour import check_header, to_rgb
 from isomorph.storage import hash_array, hash_bytes, hash_file
-
-_SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
-_WHITE_8 = 255
 
 
 class Source(Protocol):
-    """One image that can be read any number of times, from any thread."""
+    """One stimulus that can be read any number of times, from any thread."""
 
     @property
     def where(self) -> str:
         """Name the place in words, for error messages."""
         ...
 
-    def read(self) -> Image.Image:
-        """Decode the image into RGB."""
+    def read(self) -> Any:
+        """Decode the stimulus: an image into RGB."""
+        ...
+
+    def check(self) -> None:
+        """Raise an error if it is missing, empty or of no known format; decode nothing."""
         ...
 
     def content_hash(self) -> str:
-        """Hash the stored bytes or pixels."""
+        """Hash the stored bytes or values."""
         ...
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Turn any decoded image into upright 8-bit RGB.
+def read_image(file: Path | BinaryIO) -> Image.Image:
+    """Decode an image file into RGB."""
+    with _opened(file) as image:
+        check_header(image)
+        image.load()
+        return to_rgb(image)
 
-    The rotation that EXIF asks for is applied. Transparent images are laid on white. 16-bit
-    greyscale is divided by 257, so that black stays 0 and white becomes 255; so are 32-bit
-    integers, unless none is above 255, where nothing tells 8 bits from a dark 16-bit image.
-    Greyscale, palette and CMYK images are converted; of an animation the first frame is taken.
 
-    Parameters
-    ----------
-    image : PIL.Image.Image
-        Any mode but 32-bit float or integers beyond 16 bits, whose range is not known.
+def check_image(file: Path | BinaryIO, size: int) -> None:
+    """Raise an error if a file of `size` bytes is empty or does not begin as an image."""
+    if size == 0:
+        raise ValueError("an empty file")
+    with _opened(file) as image:
+        check_header(image)
 
-    Returns
-    -------
-    PIL.Image.Image
-        Mode RGB.
 
-    Raises
-    ------
-    ValueError
-        If the pixel values have no known range.
-
-    Examples
-    --------
-    >>> to_rgb(Image.new("LA", (2, 2), (0, 0))).getpixel((0, 0))
-    (255, 255, 255)
-    """
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode in _SIXTEEN_BIT:
-        values = np.asarray(image).astype(np.int64)
-        if image.mode == "I" and values.min() >= 0 and values.max() <= _WHITE_8:
-            raise ValueError(
-                f"expected pixels of 8 or 16 bits, got mode 'I' (32-bit integers) up to "
-                f"{values.max()}: 8 or 16 bits? Save the image as 8-bit greyscale ('L') or 16-bit "
-                f"('I;16')"
-            )
-        if values.min() >= 0 and values.max() <= 65535:
-            return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
-    if image.mode in (*_SIXTEEN_BIT, "F"):
-        raise ValueError(
-            f"expected pixels of 8 or 16 bits, got mode {image.mode!r}, whose range is not known. "
-            f"Save the image with 8 bits a channel"
-        )
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
+@contextmanager
+def _opened(file: Path | BinaryIO) -> Iterator[Image.Image]:
+    # Never by its path: Pillow then maps the file into memory, and the rows of a turned,
+    # uncompressed grey TIFF come out scrambled (seen in Pillow 13.0).
+    opened = file.open("rb") if isinstance(file, Path) else nullcontext(file)
+    with opened as handle, Image.open(handle) as image:
+        yield image
 
 
 @dataclass(frozen=True)
@@ -101,9 +76,10 @@ class FileSource:
         return str(self.path)
 
     def read(self) -> Image.Image:
-        with Image.open(self.path) as image:
-            image.load()
-            return to_rgb(image)
+        return read_image(self.path)
+
+    def check(self) -> None:
+        check_image(self.path, self.path.stat().st_size)
 
     def content_hash(self) -> str:
         return hash_file(self.path)
@@ -119,6 +95,9 @@ class ArraySource:
     def read(self) -> Image.Image:
         return Image.fromarray(self.array).convert("RGB")
 
+    def check(self) -> None:
+        """Do nothing: the array was checked when the set was made."""
+
     def content_hash(self) -> str:
         return hash_array(self.array)
 
@@ -133,7 +112,11 @@ class PillowSource:
     def read(self) -> Image.Image:
         # A copy: decoding a lazily opened image in two threads at once is not safe, and what is
         # handed out must not let a caller draw on the stimulus.
-        return to_rgb(self.image.copy())
+        # It forgets the TIFF tags, which may say that 0 is white.
+        return to_rgb(self.image.copy(), tags=getattr(self.image, "tag_v2", None))
+
+    def check(self) -> None:
+        check_header(self.image)
 
     def content_hash(self) -> str:
         return hash_array(np.asarray(self.read()))
@@ -149,6 +132,9 @@ class DrawnSource:
 
     def read(self) -> Image.Image:
         return Image.fromarray(self.draw(*self.arguments))
+
+    def check(self) -> None:
+        """Do nothing: what is drawn is always there."""
 
     def content_hash(self) -> str:
         return hash_array(self.draw(*self.arguments))
@@ -192,9 +178,11 @@ class ZipSource:
         return f"{self.archive.path}:{self.member}"
 
     def read(self) -> Image.Image:
-        with Image.open(io.BytesIO(self.archive.read(self.member))) as image:
-            image.load()
-            return to_rgb(image)
+        return read_image(io.BytesIO(self.archive.read(self.member)))
+
+    def check(self) -> None:
+        content = self.archive.read(self.member)
+        check_image(io.BytesIO(content), len(content))
 
     def content_hash(self) -> str:
         return hash_bytes(self.archive.read(self.member))
