@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from isomorph.extraction import FeatureExtractor as FeatureExtractor
     from isomorph.extraction import Model as Model
     from isomorph.extraction import extract_features as extract_features
+    from isomorph.extraction import load_features as load_features
     from isomorph.geometry import compare_rdms as compare_rdms
     from isomorph.geometry import compute_rdm as compute_rdm
     from isomorph.plots import plot_best as plot_best
     from isomorph.plots import plot_layers as plot_layers
     from isomorph.plots import plot_rdm as plot_rdm
     from isomorph.plots import plot_statistic as plot_statistic
+    from isomorph.plots import show_sample as show_sample
     from isomorph.results import mean_over_subjects as mean_over_subjects
     from isomorph.results import read_results as read_results
     from isomorph.results import select_layers as select_layers
@@ -36,6 +38,14 @@ if TYPE_CHECKING:
     from isomorph.scoring import load_benchmark as load_benchmark
     from isomorph.scoring import score as score
     from isomorph.stimuli import as_stimuli as as_stimuli
+    from isomorph.stimuli import from_class_folders as from_class_folders
+    from isomorph.stimuli import from_files as from_files
+    from isomorph.stimuli import from_folder as from_folder
+    from isomorph.stimuli import from_frame as from_frame
+    from isomorph.stimuli import from_hdf5 as from_hdf5
+    from isomorph.stimuli import from_huggingface as from_huggingface
+    from isomorph.stimuli import from_texts as from_texts
+    from isomorph.stimuli import from_videos as from_videos
     from isomorph.stimuli import procedural_images as procedural_images
     from isomorph.zoo import list_models as list_models
     from isomorph.zoo import load_model as load_model
@@ -52,10 +62,19 @@ _ROOM_OF = {
     "compare_rdms": "geometry",
     "compute_rdm": "geometry",
     "extract_features": "extraction",
+    "from_class_folders": "stimuli",
+    "from_files": "stimuli",
+    "from_folder": "stimuli",
+    "from_frame": "stimuli",
+    "from_hdf5": "stimuli",
+    "from_huggingface": "stimuli",
+    "from_texts": "stimuli",
+    "from_videos": "stimuli",
     "list_benchmarks": "benchmarks",
     "list_metrics": "alignment",
     "list_models": "zoo",
     "load_benchmark": "scoring",
+    "load_features": "extraction",
     "load_model": "zoo",
     "make_benchmark": "benchmarks",
     "mean_over_subjects": "results",
@@ -68,6 +87,7 @@ _ROOM_OF = {
     "score": "scoring",
     "score_arrays": "alignment",
     "select_layers": "results",
+    "show_sample": "plots",
     "simulate_benchmark": "benchmarks",
     "write_results": "results",
 }

@@ -152,9 +152,42 @@ def test_the_pass_stops_after_the_last_layer_needed():
     assert ran == []
 
 
-def test_a_single_layer_over_the_limit_is_one_clear_error():
-    with pytest.raises(MemoryError, match=r"layer features\.0: expected at most 10\.0 KB"):
-        FeatureExtractor(Model(build("alexnet")), images(2, 64), memory_limit="10KB")
+def test_a_single_layer_over_the_limit_comes_in_slices_of_its_features():
+    model, inputs = Model(build("alexnet")), images(5, 64)
+    whole = extract_features(model, inputs, "features.0", flatten=True, progress=False)
+    extractor = FeatureExtractor(
+        model, inputs, layers="features.0", memory_limit="100KB", progress=False
+    )
+    assert "1 larger than that, in slices" in extractor.plan.summary()
+    parts: dict[str, torch.Tensor] = {}
+    for group in extractor:
+        assert sum(part.nbytes for part in group.values()) <= 100_000
+        parts.update(group)
+    assert len(parts) == len(extractor) == 3
+    assert next(iter(parts)) == "features.0[:, 0:4800]"
+    assert torch.equal(torch.cat(list(parts.values()), dim=1), whole["features.0"])
+
+
+def test_a_limit_below_one_feature_is_one_clear_error():
+    with pytest.raises(MemoryError, match=r"expected at least 8 B \(one feature of 2 stimuli\)"):
+        FeatureExtractor(Model(build("alexnet")), images(2, 64), memory_limit=7)
+
+
+def test_a_group_is_released_when_the_next_is_asked_for_and_says_so():
+    extractor = FeatureExtractor(
+        Model(build("alexnet")), images(2, 64), memory_limit="300KB", progress=False
+    )
+    kept: dict[str, torch.Tensor] = {}
+    groups = []
+    for group in extractor:
+        kept.update(group)
+        groups.append(group)
+    assert list(kept) == extractor.plan.names()
+    with pytest.raises(RuntimeError, match="released when the next one was asked for"):
+        groups[0]["features.0"]
+    with pytest.raises(RuntimeError, match="released"):
+        dict(groups[0])
+    assert list(groups[-1])  # nothing came after the last one
 
 
 def test_several_passes_are_refused_where_all_maps_are_wanted_at_once():
@@ -171,10 +204,13 @@ def test_a_shape_that_differs_from_the_plan_is_an_error():
 
         def forward(self, x):
             self.runs += 1
-            return self.layer(x if self.runs < 3 else x.repeat(1, 2, 1))
+            return self.layer(x if self.runs < 5 else x.repeat(1, 2, 1))
 
     extractor = FeatureExtractor(Model(Growing()), torch.randn(4, 1, 4), progress=False)
-    with pytest.raises(RuntimeError, match=r"layer layer: planned \(4, 1, 4\), got \(4, 2, 4\)"):
+    with pytest.raises(
+        RuntimeError,
+        match=r"1 planned layers changed their shape: layer \(planned \(4, 1, 4\), got \(4, 2, 4",
+    ):
         list(extractor)
 
 
@@ -187,7 +223,7 @@ def test_a_layer_that_does_not_appear_is_an_error():
 
         def forward(self, x):
             self.runs += 1
-            return self.layer(x) if self.runs < 3 else x
+            return self.layer(x) if self.runs < 5 else x
 
     extractor = FeatureExtractor(Model(Skipping()), torch.randn(4, 4), progress=False)
     with pytest.raises(RuntimeError, match="planned layers did not appear: layer"):

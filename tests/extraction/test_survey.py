@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from isomorph.extraction import Model, survey_model
+from isomorph.extraction import FeatureExtractor, Model, survey_model
 from isomorph.registry import UnknownNameError
 
 CPU = torch.device("cpu")
@@ -169,9 +169,29 @@ class Fickle(nn.Module):
         return x
 
 
-def test_a_path_that_depends_on_the_batch_is_an_error():
-    with pytest.raises(ValueError, match="not called in the same way for 2 and for 3 stimuli"):
-        plan_of(Fickle(), 4)
+def test_a_module_whose_calls_depend_on_the_batch_is_left_out():
+    class Mixture(nn.Module):
+        """Calls an expert once for each stimulus, and a plain layer after it."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.expert, self.head = nn.Linear(4, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.head(torch.cat([self.expert(row[None]) for row in x]))
+
+    plan = plan_of(Mixture(), 4)
+    assert plan.names() == ["head"]
+    left_out = {layer.name: layer.left_out for layer in plan.layers if layer.left_out}
+    assert list(left_out) == ["expert", "expert#1", "expert#2"]
+    assert left_out["expert#2"] == "not called in the same way for every batch"
+
+
+def test_a_model_that_mixes_its_stimuli_has_nothing_to_read():
+    plan = plan_of(Fickle(), 4)
+    assert plan.distinct == ()
+    with pytest.raises(ValueError, match="None can be read"):
+        FeatureExtractor(Fickle(), torch.randn(5, 4))
 
 
 def test_random_layers_are_left_out_with_the_reason():

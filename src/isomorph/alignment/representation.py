@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from isomorph.extraction import FeaturesNeed, GramNeed, Need, ProjectionNeed
+from isomorph.extraction import FeaturesNeed, GramNeed, MomentsNeed, Need, ProjectionNeed
 from isomorph.geometry import (
     Gram,
+    Moments,
     NonFiniteError,
     Scaling,
     grams,
+    moments_of,
     project,
     rdm_from_gram,
     sparse_projection_matrix,
@@ -71,6 +73,13 @@ class Representation:
         need = GramNeed(scaling)
         if need not in self._given:
             self._given[need] = grams(self.features, [scaling])[0]
+        return self._given[need]
+
+    def moments(self) -> Moments:
+        """Each feature's mean, variance and share of zeros over the stimuli."""
+        need = MomentsNeed()
+        if need not in self._given:
+            self._given[need] = moments_of(self.features)
         return self._given[need]
 
     def projection(self, n_components: int, seed: int) -> np.ndarray:

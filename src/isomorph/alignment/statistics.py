@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from isomorph.alignment.representation import Representation
-from isomorph.extraction import FeaturesNeed, GramNeed, Need
+from isomorph.extraction import FeaturesNeed, GramNeed, MomentsNeed, Need
 from isomorph.geometry import effective_dimensionality, effective_dimensionality_corrected
 from isomorph.registry import Registry
 
@@ -53,6 +54,35 @@ STATISTICS.add(
     ),
 )
 
+STATISTICS.add(
+    "sparsity",
+    Statistic(
+        "sparsity",
+        lambda layer: _mean_of_defined(layer.moments().lifetime_sparseness()),
+        (MomentsNeed(),),
+        "Lifetime sparseness (Vinje & Gallant 2000), mean over the features that ever respond: 0 "
+        "alike for all stimuli, 1 for one alone.",
+    ),
+)
+STATISTICS.add(
+    "zero_share",
+    Statistic(
+        "zero_share",
+        lambda layer: float(layer.moments().zero_share.mean()),
+        (MomentsNeed(),),
+        "Share of the values that are exactly zero.",
+    ),
+)
+STATISTICS.add(
+    "mean_activation",
+    Statistic(
+        "mean_activation",
+        lambda layer: float(layer.moments().mean.mean()),
+        (MomentsNeed(),),
+        "Mean of all values.",
+    ),
+)
+
 StatisticsAsked = (
     Sequence[str | Mapping[str, Callable[[torch.Tensor], float]]]
     | Mapping[str, Callable[[torch.Tensor], float] | str]
@@ -86,6 +116,11 @@ def resolve_statistics(stats: StatisticsAsked) -> tuple[Statistic, ...]:
                 STATISTICS[function] if isinstance(function, str) else _own(name, function)
             )
     return tuple(found)
+
+
+def _mean_of_defined(values: np.ndarray) -> float:
+    defined = values[np.isfinite(values)]
+    return float(defined.mean()) if len(defined) else float("nan")
 
 
 def _own(name: str, function: Callable[[torch.Tensor], float]) -> Statistic:

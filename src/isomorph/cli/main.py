@@ -129,6 +129,94 @@ def score(
 
 
 @app.command()
+def extract(
+    model: Annotated[str, typer.Argument(help="torchvision/alexnet, torchvision/alexnet@random-0")],
+    stimuli: Annotated[
+        Path | None,
+        typer.Option("--stimuli", "-s", help="A folder of images or of class folders, a zip file."),
+    ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            help="Separated by spaces: names, globs, 'leaves', 'blocks', 'penultimate', relative "
+            "depths from 0.0 to 1.0 (default: every distinct layer)."
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the features.")] = None,
+    format: Annotated[
+        str, typer.Option(help="npy, hdf5, mat, csv, txt, safetensors or zarr.")
+    ] = "npy",
+    show: Annotated[bool, typer.Option("--show", help="Show every layer and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Show what it costs and stop.")] = False,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="A .safetensors or .pth file, a published set, or 'random'."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of random weights and of the projection.")] = 0,
+    pool: Annotated[str | None, typer.Option(help="mean or max over a map's positions.")] = None,
+    tokens: Annotated[
+        str | None, typer.Option(help="cls, last, mean, max, patches, or a position.")
+    ] = None,
+    project: Annotated[
+        int | None, typer.Option(help="Components of a sparse random projection.")
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="float32, float16, bfloat16 or float64.")] = "float32",
+    group: Annotated[
+        str | None, typer.Option(help="mean or stack: one row for each group of stimuli.")
+    ] = None,
+    flatten: Annotated[bool, typer.Option(help="Write stimuli × features.")] = False,
+    ops: Annotated[
+        bool, typer.Option("--ops", help="Read residual additions and attention maps too.")
+    ] = False,
+    precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    batch_size: Annotated[int, typer.Option(help="Stimuli run through the model at once.")] = 64,
+    memory_limit: MemoryOption = None,
+    workers: Annotated[int | None, typer.Option(help="Threads that decode.")] = None,
+    on_error: Annotated[
+        str, typer.Option(help="A stimulus that cannot be decoded: raise, or skip.")
+    ] = "raise",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace other features in --out.")
+    ] = False,
+    progress: ProgressOption = True,
+) -> None:
+    """Extract a model's features to a folder; interrupted, the same command goes on."""
+    from isomorph.cli.extract import run_extract
+
+    with plain_errors():
+        run_extract(
+            model,
+            stimuli,
+            layers=layers,
+            out=out,
+            weights=weights,
+            seed=seed,
+            show=show,
+            dry_run=dry_run,
+            format=format,
+            overwrite=overwrite,
+            options={
+                "pool": pool,
+                "tokens": int(tokens) if tokens and tokens.lstrip("-").isdigit() else tokens,
+                "project": project,
+                "seed": seed,
+                "dtype": dtype,
+                "group": group,
+                "flatten": flatten,
+                "ops": ops,
+                "precision": precision,
+                "device": device,
+                "batch_size": batch_size,
+                "memory_limit": memory_limit,
+                "workers": workers,
+                "on_error": on_error,
+                "progress": progress,
+            },
+        )
+
+
+@app.command()
 def demo(
     out: OutOption = Path("isomorph-demo"),
     seed: Annotated[int, typer.Option(help="Seed of the simulated brain.")] = 0,

@@ -14,8 +14,8 @@ from isomorph.benchmarks import Benchmark
 from isomorph.cli.show import show_heading, show_line, show_pairs, show_table
 from isomorph.extraction import Model
 from isomorph.results import GROUP_SUBJECT, mean_over_subjects, select_layers, write_results
-from isomorph.scoring import format_duration, load_benchmark, preflight, prepare, run_job
-from isomorph.storage import atomic_write, check_folder
+from isomorph.scoring import load_benchmark, preflight, prepare, run_job
+from isomorph.storage import atomic_write, check_folder, format_duration
 from isomorph.zoo import load_model
 
 logger = logging.getLogger(__name__)

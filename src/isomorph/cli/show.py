@@ -9,10 +9,12 @@ import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 # A pipe or a file has no width of its own; 120 keeps a table's rows whole.
 _out = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+_SHORT = 12
 _err = Console(stderr=True, highlight=False)
 
 
@@ -42,8 +44,11 @@ def show_pairs(pairs: Iterable[tuple[str, str]]) -> None:
     _out.print(table)
 
 
-def show_table(frame: pd.DataFrame, title: str = "") -> None:
-    """Write a table: numbers to three decimals and to the right, what is missing as a dash."""
+def show_table(frame: pd.DataFrame, title: str = "", *, whole: bool = False) -> None:
+    """Write a table: numbers to three decimals and to the right, what is missing as a dash.
+
+    With `whole`, rows are never shortened in a pipe or a file, however long they are.
+    """
     table = Table(
         box=SIMPLE_HEAD,
         title=title or None,
@@ -53,16 +58,24 @@ def show_table(frame: pd.DataFrame, title: str = "") -> None:
     )
     for name in frame.columns:
         right = pd.api.types.is_numeric_dtype(frame[name])
-        # Only prose may run over several lines.
-        prose = not right and max((len(str(value)) for value in frame[name]), default=0) > 60
+        longest = max((len(_cell(value)) for value in frame[name]), default=0)
+        # Only prose may run over several lines, and what is short is never cut.
+        prose = not right and longest > 60
         table.add_column(
             escape(str(name)),
             justify="right" if right else "left",
             no_wrap=not prose,
             overflow="fold" if prose else "ellipsis",
+            min_width=longest if longest <= _SHORT else None,
         )
     for row in frame.itertuples(index=False):
         table.add_row(*[escape(_cell(value)) for value in row])
+    if whole and not _out.is_terminal:
+        wide = Console(highlight=False, width=10_000)
+        Console(highlight=False, width=Measurement.get(wide, wide.options, table).maximum).print(
+            table
+        )
+        return
     _out.print(table)
 
 

@@ -2,123 +2,34 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
+from tqdm.auto import tqdm
 
+from isomorph.extraction.estimate import Estimate, estimate_passes
+from isomorph.extraction.features import Features, Group, as_kind
 from isomorph.extraction.inputs import Inputs
+from isomorph.extraction.layer import Layer, Part
+from isomorph.extraction.memory import MemoryLimit, inputs_budget, memory_budget
 from isomorph.extraction.model import Model, resolve_device
-from isomorph.extraction.needs import FeaturesNeed, Need, held_bytes
-from isomorph.extraction.plan import Layer, Plan
-from isomorph.extraction.stream import FalseDuplicateError, stream_layers
-from isomorph.extraction.survey import SURVEY_SIZES, survey_model
-from isomorph.storage import parse_size
+from isomorph.extraction.plan import Plan
+from isomorph.extraction.planning import chosen_layers, survey_inputs
+from isomorph.extraction.reductions import Reducer, Reduction, check_tokens
+from isomorph.extraction.selection import LayersAsked
+from isomorph.extraction.sinks import BufferSink
+from isomorph.extraction.stream import FalseDuplicateError, RunSettings, run_pass
+from isomorph.extraction.to_disk import write_features
+from isomorph.registry import unknown_name
+from isomorph.storage import show_log_in_notebooks
 
-# Of the memory that is free when the work starts: the maps, and the preprocessed stimuli kept
-# for a second pass. The rest is for the model's own activations and the products.
-MAPS_SHARE = 0.5
-INPUTS_SHARE = 0.1
+logger = logging.getLogger(__name__)
 
-
-def available_memory(device: torch.device) -> int:
-    """Bytes that can be taken on a device now (on the CPU, within the job's own limit)."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    free = psutil.virtual_memory().available
-    for limit, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        (
-            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-        ),
-    ):
-        if os.path.exists(limit) and os.path.exists(used):
-            text = Path(limit).read_text().strip()
-            if text != "max":
-                free = min(free, max(int(text) - int(Path(used).read_text()), 0))
-    return free
-
-
-def memory_budget(memory_limit: int | str | None, device: torch.device) -> int:
-    """Give the bytes that the maps of one pass may take; by default half of what is free."""
-    if memory_limit is not None:
-        return parse_size(memory_limit)
-    return int(MAPS_SHARE * available_memory(device))
-
-
-def inputs_budget() -> int:
-    """Give the bytes that preprocessed stimuli may take between passes: they stay on the CPU."""
-    return int(INPUTS_SHARE * available_memory(torch.device("cpu")))
-
-
-def make_plan(
-    model: Model,
-    inputs: Inputs,
-    *,
-    layers: str | Iterable[str] | None = None,
-    needs: Sequence[Need] = (FeaturesNeed(),),
-    memory_limit: int | str | None = None,
-    device: torch.device,
-) -> Plan:
-    """Survey the model with the first stimuli and schedule its passes.
-
-    Parameters
-    ----------
-    model, inputs
-        What to run, and over what.
-    layers : str, iterable of str or None
-        Names or globs of layers; None is every distinct one.
-    needs : sequence of Need
-        What will be asked of each layer; it decides what must be held.
-    memory_limit : int, str or None
-        Bytes (or ``"12MB"``) that the maps of one pass may take.
-    device : torch.device
-        Where to run.
-
-    Returns
-    -------
-    Plan
-        With its passes.
-    """
-    plan = survey_model(model, inputs.first(max(SURVEY_SIZES)), device=device)
-    budget = memory_budget(memory_limit, device)
-    chosen = plan.select(layers)
-    if not chosen:
-        left_out = "; ".join(f"{item.name}: {item.left_out}" for item in plan.layers[:3])
-        raise ValueError(
-            f"layers: expected one or more of {model.uid}, got none. "
-            + (f"None can be read ({left_out})." if not plan.distinct else "Leave layers= out.")
-        )
-    return _schedule(plan, chosen, needs, len(inputs), budget)
-
-
-def read_apart(plan: Plan, layer: Layer, needs: Sequence[Need]) -> Plan:
-    """Mend a plan in which a layer was taken for a duplicate: read it too, on its own.
-
-    Parameters
-    ----------
-    plan : Plan
-        With its passes.
-    layer : Layer
-        From a `FalseDuplicateError`.
-    needs : sequence of Need
-        As the plan was made with.
-    """
-    scheduled = {name for names in plan.passes for name in names}
-    mended = plan.promoted(layer.name)
-    chosen = [item for item in mended.distinct if item.name in scheduled | {layer.name}]
-    return _schedule(mended, chosen, needs, plan.n_stimuli, plan.memory_limit)
-
-
-def _schedule(
-    plan: Plan, chosen: Sequence[Layer], needs: Sequence[Need], n_stimuli: int, budget: int
-) -> Plan:
-    sizes = [held_bytes(tuple(needs), n_stimuli, layer.n_features) for layer in chosen]
-    return plan.scheduled(chosen, sizes, n_stimuli=n_stimuli, memory_limit=budget)
+OUTPUTS = ("torch", "numpy")
 
 
 class FeatureExtractor:
@@ -129,29 +40,60 @@ class FeatureExtractor:
     model : Model or torch.nn.Module
         What to run.
     stimuli
-        An `ImageSet`, a folder, a list of files, uint8 arrays, or a tensor of preprocessed inputs.
-    layers : str, iterable of str or None
-        Names or globs (``"features.*"``); None is every distinct layer.
-    memory_limit : int or str, optional
-        What the maps of one group may take: bytes, or ``"12MB"``. By default half of what is free.
+        Anything that holds stimuli: a set (`as_stimuli` tells what makes one), a folder, files,
+        uint8 arrays, a torch ``Dataset`` or ``DataLoader``, or a tensor of preprocessed inputs
+        (or a mapping of named ones), first axis stimuli.
+    layers
+        Names, globs, ``"leaves"``, ``"blocks"``, ``"penultimate"``, classes of modules, relative
+        depths (0.0 to 1.0), predicates, or a list of these (`Plan.select`). None is every distinct
+        layer.
+    memory_limit : int, float or str, optional
+        What the maps of one group may take: bytes, ``"12MB"``, or a share of what is free
+        (``0.25``, ``"25%"``). By default half of what is free. A layer that alone exceeds it comes
+        in slices of its features, ``features.0[:, 0:5000]``, flattened.
     batch_size : int
         Stimuli run through the model at once.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``.
     flatten : bool
         Give (n_stimuli, n_features) and not the map's own shape.
+    pool, tokens, tensor_fn, project, seed, dtype
+        What is kept of each output, computed at the hook: see `Reduction`.
+    group : {"mean", "stack"}, optional
+        One row for each group of stimuli (the captions of an image, the frames of a clip): their
+        mean, or all of them on a new second axis.
+    input_dim : int or mapping of str to int, optional
+        The axis of the stimuli in a module's output, where what was found is not what is meant; for
+        all outputs, or by name or glob.
+    ops : bool
+        Read tensor operations too that no module owns: residual additions, attention maps.
+    precision : {"float32", "bfloat16", "float16"}
+        The last two run the model in automatic mixed precision.
+    channels_last : bool
+        Lay images and convolutions out with the channels last.
+    workers : int, optional
+        Threads that decode stimuli.
+    on_error : {"raise", "skip"}
+        What to do with a stimulus that cannot be decoded; ``skipped`` names those left out.
+    output : {"torch", "numpy"}
+        Give tensors, or arrays on the CPU.
     progress : bool
         Show a progress bar.
-
-    Notes
-    -----
-    The limit holds for one group. While you keep the last group, as a loop variable does, the next
-    one is filled beside it: ``del maps`` at the end of the loop's body frees it first.
 
     Attributes
     ----------
     plan : Plan
         Every layer, its shape, bytes, duplicates and pass; ``print(extractor.plan)``.
+    ids : tuple of str
+        What each row belongs to: the stimuli, or their groups.
+    skipped : tuple of str
+        Stimuli left out by ``on_error="skip"``.
+    reducers : dict of str to Reducer
+        What is kept of each layer that is read.
+
+    Notes
+    -----
+    The limit holds for one group: a group is emptied when the next one is asked for.
 
     Examples
     --------
@@ -166,27 +108,65 @@ class FeatureExtractor:
         model: Model | torch.nn.Module,
         stimuli: Any,
         *,
-        layers: str | Iterable[str] | None = None,
-        memory_limit: int | str | None = None,
+        layers: LayersAsked = None,
+        memory_limit: MemoryLimit = None,
         batch_size: int = 64,
         device: str | torch.device = "auto",
         flatten: bool = False,
+        pool: str | None = None,
+        tokens: str | int | None = None,
+        tensor_fn: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        project: int | None = None,
+        seed: int = 0,
+        dtype: str | torch.dtype = "float32",
+        group: str | None = None,
+        input_dim: int | Mapping[str, int] | None = None,
+        ops: bool = False,
+        precision: str = "float32",
+        channels_last: bool = False,
+        workers: int | None = None,
+        on_error: str = "raise",
+        output: str = "torch",
         progress: bool = True,
     ) -> None:
-        self.model = model if isinstance(model, Model) else Model(model)
-        self.device = resolve_device(device)
-        self._inputs = Inputs(
-            self.model, stimuli, batch_size=batch_size, keep_bytes=inputs_budget()
-        )
-        self.plan = make_plan(
+        show_log_in_notebooks()
+        if output not in OUTPUTS:
+            raise unknown_name("output", output, OUTPUTS)
+        self.model = (model if isinstance(model, Model) else Model(model)).with_true_uid()
+        self.reduction = Reduction(tokens, pool, tensor_fn, project, seed, str(dtype))
+        self.settings = RunSettings(resolve_device(device), precision, channels_last, ops)
+        budget = memory_budget(memory_limit, self.settings.device)
+        self.inputs = Inputs(
             self.model,
-            self._inputs,
-            layers=layers,
-            memory_limit=memory_limit,
-            device=self.device,
+            stimuli,
+            batch_size=batch_size,
+            keep_bytes=inputs_budget(),
+            workers=workers,
+            group=group,
+            on_error=on_error,
         )
-        self._flatten = flatten
-        self._progress = progress
+        self._flatten, self._output, self._progress = flatten, output, progress
+        plan = survey_inputs(self.model, self.inputs, self.settings, input_dim=input_dim)
+        self._schedule(plan, chosen_layers(plan, layers), budget)
+        warning = check_tokens(
+            self.reduction, self.plan.read(), has_class_token=_has_class_token(self.model)
+        )
+        if warning:
+            logger.warning("%s: %s", self.model.uid, warning)
+        if self.inputs.skipped:
+            logger.warning(
+                "%d stimuli cannot be decoded and are left out: %s",
+                len(self.inputs.skipped),
+                ", ".join(self.inputs.skipped[:5]),
+            )
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return self.inputs.ids
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        return self.inputs.skipped
 
     def __repr__(self) -> str:
         return f"FeatureExtractor of {self.model.uid}: {self.plan.summary()}"
@@ -195,66 +175,180 @@ class FeatureExtractor:
         """Number of groups (forward passes)."""
         return len(self.plan.passes)
 
-    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
-        """Yield one dict of {layer: (n_stimuli, ...) float32 tensor} for each forward pass."""
+    def shape_of(self, layer: str) -> tuple[int, ...]:
+        """Shape of one row of what is given of a layer."""
+        shape = self.reducers[layer].shape
+        if self.inputs.grouping is not None:
+            shape = self.inputs.grouping.shape(shape)
+        return (math.prod(shape),) if self._flatten else shape
+
+    def estimate(self) -> Estimate:
+        """Say what the extraction costs; one small batch of each pass is timed, nothing is kept."""
+        return estimate_passes(
+            self.model, self.inputs, self.plan, self.settings, self.reducers, self._sinks
+        )
+
+    def write(self, folder: str | Path, **options: Any) -> Any:
+        """Write all layers to a folder in one forward pass; see `extract_features`."""
+        return write_features(self, folder, progress=self._progress, **options)
+
+    def __iter__(self) -> Iterator[Group]:
+        """Yield one dict of {layer: (n_rows, ...) map} for each forward pass."""
         try:
             yield from self._groups()
         except FalseDuplicateError as error:
-            self.plan = read_apart(self.plan, error.layer, [FeaturesNeed()])
+            self.read_apart(error.layer)
             raise RuntimeError(f"{error} The plan now reads it: iterate again.") from error
 
-    def _groups(self) -> Iterator[dict[str, torch.Tensor]]:
-        group: dict[str, torch.Tensor] = {}
-        last = {names[-1] for names in self.plan.passes}
-        need = FeaturesNeed()
-        for layer, given in stream_layers(
-            self.model,
-            self._inputs,
-            self.plan,
-            [need],
-            device=self.device,
-            progress=self._progress,
-        ):
-            flat = given[need]
-            group[layer.name] = flat if self._flatten else flat.view(len(flat), *layer.shape)
-            if layer.name in last:
+    def read_apart(self, layer: Layer) -> None:
+        """Mend the plan, in which a layer was taken for a duplicate: read it too, on its own."""
+        read = {item.name for item in self.plan.read()} | {layer.name}
+        plan = self.plan.promoted(layer.name)
+        chosen = tuple(item for item in plan.distinct if item.name in read)
+        self._schedule(plan, chosen, plan.memory_limit)
+
+    def _schedule(self, plan: Plan, chosen: tuple[Layer, ...], budget: int) -> None:
+        self.reducers = {layer.name: Reducer(self.reduction, layer) for layer in chosen}
+        self.plan = plan
+        n = len(self.inputs)
+        width = self.reduction.torch_dtype.itemsize
+        shapes = {layer.name: self.shape_of(layer.name) for layer in chosen}
+        self.plan = plan.scheduled(
+            chosen,
+            [width * n * math.prod(shapes[layer.name]) for layer in chosen],
+            n_stimuli=n,
+            memory_limit=budget,
+            kept={
+                layer.name: shapes[layer.name]
+                for layer in chosen
+                if math.prod(shapes[layer.name]) != layer.n_features
+            },
+        )
+
+    def _sinks(self, parts: tuple[Part, ...], n_rows: int) -> dict[str, list[BufferSink]]:
+        """Give a buffer for each part of a pass."""
+        sinks: dict[str, list[BufferSink]] = {}
+        for part in parts:
+            width = math.prod(self.shape_of(part.layer))
+            if part.columns is not None:
+                width = part.columns[1] - part.columns[0]
+            buffer = torch.empty(
+                n_rows, width, dtype=self.reduction.torch_dtype, device=self.settings.device
+            )
+            sinks[part.layer] = [BufferSink(buffer, part.columns)]
+        return sinks
+
+    def _groups(self) -> Iterator[Group]:
+        passes = self.plan.passes
+        bar = tqdm(
+            total=len(passes) * self.inputs.n_stimuli,
+            unit="stimulus",
+            disable=not self._progress,
+            leave=False,
+        )
+        with bar:
+            for number, parts in enumerate(passes, start=1):
+                if len(passes) > 1:
+                    bar.set_description_str(f"forward pass {number} of {len(passes)}")
+                group = self._group(parts, bar.update)
                 yield group
-                group = {}
+                if number < len(passes):
+                    group.release()
+                del group
+
+    def _group(self, parts: tuple[Part, ...], tick: Callable[[int], Any]) -> Group:
+        sinks = self._sinks(parts, len(self.inputs))
+        run_pass(
+            self.model,
+            self.inputs,
+            self.plan,
+            sinks,
+            self.settings,
+            reducers=None if self._keeps_all() else self.reducers,
+            tick=tick,
+        )
+        group = Group(self.ids, self.plan)
+        for part in parts:
+            buffer = sinks.pop(part.layer)[0].give()
+            if part.columns is None:
+                buffer = buffer.view(len(buffer), *self.shape_of(part.layer))
+            group[part.name] = as_kind(buffer, self._output)
+        return group
+
+    def _keeps_all(self) -> bool:
+        return self.reduction.keeps_all
+
+
+def _has_class_token(model: Model) -> bool:
+    names = [name for name, _ in model.module.named_parameters()]
+    if any("cls" in name or "class_" in name for name in names):
+        return True
+    return hasattr(model.preprocess, "cls_token_id")
 
 
 def extract_features(
     model: Model | torch.nn.Module,
     stimuli: Any,
-    layers: str | Iterable[str] | None = None,
+    layers: LayersAsked = None,
+    *,
+    out: str | Path | None = None,
+    format: str = "npy",
+    overwrite: bool = False,
+    dry_run: bool = False,
     **options: Any,
-) -> dict[str, torch.Tensor]:
-    """Extract a model's maps over a stimulus set, all in memory.
+) -> Any:
+    """Extract a model's maps over a stimulus set: all in memory, or to a folder.
 
     Parameters
     ----------
     model, stimuli, layers
         As in `FeatureExtractor`.
+    out : str or Path, optional
+        A folder to stream to in one forward pass, whatever the memory: one file a layer, the order
+        of the stimuli and a manifest. Called again after it was interrupted, it goes on from the
+        last complete batch and ends with the same bytes; called again when complete, it reads.
+    format : str
+        Of the files: ``"npy"``, ``"hdf5"``, ``"mat"``, ``"csv"``, ``"txt"``, ``"safetensors"``,
+        ``"zarr"``.
+    overwrite : bool
+        Replace the features of another extraction in that folder.
+    dry_run : bool
+        Do nothing; give what it would cost, an `Estimate`.
     **options
         The other options of `FeatureExtractor`.
 
     Returns
     -------
-    dict of str to torch.Tensor
-        {layer: (n_stimuli, ...)} float32, in call order.
+    Features
+        {layer: (n_stimuli, ...)}, in call order, with the ``ids`` of the rows; with ``out``, a
+        `FeatureFolder`, whose arrays are read when they are asked for.
 
     Raises
     ------
     MemoryError
-        If the maps do not fit together; use `FeatureExtractor`, which gives them in groups.
+        If the maps do not fit together; use `FeatureExtractor`, which gives them in groups, or
+        ``out``.
+    ValueError
+        If the folder holds features of something else; says what differs.
 
     Examples
     --------
     >>> features = extract_features(model, "images/", layers=["features.10"])  # doctest: +SKIP
+    >>> features = extract_features(model, "images/", out="features/")  # doctest: +SKIP
     """
     extractor = FeatureExtractor(model, stimuli, layers=layers, **options)
+    if dry_run:
+        return extractor.estimate()
+    if out is not None:
+        return extractor.write(out, format=format, overwrite=overwrite)
     if len(extractor) > 1:
         raise MemoryError(
             f"{extractor.plan.summary()}: more than one pass. Choose layers=, raise "
-            f"memory_limit=, or iterate over a FeatureExtractor, which gives groups that fit."
+            f"memory_limit=, write to a folder by out=, or iterate over a FeatureExtractor, which "
+            f"gives groups that fit."
         )
-    return next(iter(extractor), {})
+    features = Features(extractor.ids, extractor.plan)
+    for group in extractor:
+        features.update(group)
+        features.plan = extractor.plan
+    return features

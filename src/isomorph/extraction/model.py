@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import nn
 
+from isomorph.registry import unknown_name
 from isomorph.storage import hash_json
+
+logger = logging.getLogger(__name__)
+
+# One batch: preprocessed stimuli, or the named tensors that a model takes (tokens and their mask).
+Batch = torch.Tensor | Mapping[str, torch.Tensor]
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -22,9 +30,11 @@ class Model:
     Parameters
     ----------
     module : torch.nn.Module
-        Any module that can be called as ``module(inputs)``.
+        Any module that can be called as ``module(inputs)``, or ``module(**inputs)`` where inputs
+        are named tensors. Of a compiled or data-parallel module, the module inside is taken.
     preprocess : callable, optional
-        Turns one stimulus (a PIL image) into one input tensor without a batch axis. Not needed
+        Turns one stimulus (a PIL image, a text, the frames of a clip) into one input tensor
+        without a batch axis, or into named tensors; a Hugging Face tokenizer will do. Not needed
         when stimuli are given as tensors.
     forward : callable, optional
         ``forward(module, inputs)``, for modules that are called in another way.
@@ -42,10 +52,11 @@ class Model:
 
     module: nn.Module
     preprocess: Callable[[Any], torch.Tensor] | None = None
-    forward: Callable[[nn.Module, torch.Tensor], Any] | None = None
+    forward: Callable[[nn.Module, Any], Any] | None = None
     uid: str = ""
     preprocess_spec: str = ""
     _first_hash: str = field(default="", init=False)
+    _first_marks: tuple[tuple[int, int], ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.module, nn.Module):
@@ -53,7 +64,9 @@ class Model:
                 f"module: expected a torch.nn.Module, got {type(self.module).__name__}. "
                 f"To load a model by name use load_model(name)."
             )
+        object.__setattr__(self, "module", unwrapped(self.module))
         object.__setattr__(self, "_first_hash", self.weights_hash())
+        object.__setattr__(self, "_first_marks", self._marks())
         if not self.uid:
             name = f"own/{type(self.module).__name__}@state-{self._first_hash[:8]}"
             object.__setattr__(self, "uid", name)
@@ -65,9 +78,11 @@ class Model:
         yield self.module
         yield self.preprocess
 
-    def __call__(self, inputs: torch.Tensor) -> Any:
+    def __call__(self, inputs: Batch) -> Any:
         """Run the module on a batch, first axis stimuli."""
-        return self.forward(self.module, inputs) if self.forward else self.module(inputs)
+        if self.forward:
+            return self.forward(self.module, inputs)
+        return self.module(**inputs) if isinstance(inputs, Mapping) else self.module(inputs)
 
     def __repr__(self) -> str:
         n_params = sum(parameter.numel() for parameter in self.module.parameters())
@@ -87,12 +102,40 @@ class Model:
             return self
         return replace(self, uid=f"{self.uid.partition('@')[0]}@state-{now[:8]}")
 
+    def with_true_uid(self) -> Model:
+        """As `as_it_is_now`, but where torch has counted no change, the weights are not read."""
+        return self if self._marks() == self._first_marks else self.as_it_is_now()
+
+    def _marks(self) -> tuple[tuple[int, int], ...]:
+        tensors = [*self.module.parameters(), *self.module.buffers()]
+        # Inference tensors count no versions.
+        return tuple((t.data_ptr(), -1 if t.is_inference() else t._version) for t in tensors)
+
     def fingerprint(self) -> str:
         """Hash what decides the model's answers: weights, structure, call and preprocessing."""
         forward = describe_callable(self.forward) if self.forward else ""
         return hash_json(
             [self.uid, self.weights_hash(), repr(self.module), forward, self.preprocess_spec]
         )
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """Give the module inside a compiled or data-parallel one: its hooks fire, its names are plain.
+
+    Only the outermost wrappers are taken off; compiled parts inside run uncompiled (see `ready`).
+    """
+    inner = module
+    while True:
+        if isinstance(inner, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            inner = inner.module
+        elif isinstance(getattr(inner, "_orig_mod", None), nn.Module):
+            inner = inner._orig_mod
+        else:
+            break
+        assert isinstance(inner, nn.Module)
+    if inner is not module:
+        logger.info("%s: the %s inside is read.", type(module).__name__, type(inner).__name__)
+    return inner
 
 
 def describe_callable(function: Any) -> str:
@@ -122,30 +165,105 @@ def hash_state_dict(state: Mapping[str, torch.Tensor]) -> str:
 
 
 @contextmanager
-def ready(model: Model, device: torch.device) -> Iterator[None]:
+def ready(
+    model: Model,
+    device: torch.device,
+    *,
+    precision: str = "float32",
+    channels_last: bool = False,
+    unfused: bool = False,
+) -> Iterator[None]:
     """Put a model into evaluation on a device for a block, and leave it just as it was.
 
-    Training flags of every submodule and the device come back, also after an error.
+    Training flags of every submodule, the device and the weights' memory layout come back, also
+    after an error. Inside, compiled modules run uncompiled and ``nn.TransformerEncoderLayer``
+    unfused: hooks inside them would not fire, and the maps would depend on which layers are read.
+
+    Parameters
+    ----------
+    model : Model
+    device : torch.device
+    precision : {"float32", "bfloat16", "float16"}
+        The last two run in torch's automatic mixed precision.
+    channels_last : bool
+        Lay the weights of convolutions out with the channels last; some hardware is faster so.
+    unfused : bool
+        Run ``nn.MultiheadAttention`` unfused too, so that its attention maps are made.
     """
+    if precision not in PRECISIONS:
+        raise unknown_name("precision", precision, PRECISIONS)
     flags = [(part, part.training) for part in model.module.modules()]
+    home = _home(model)
+    moved = home is not None and home != device
+    wide = [weight for weight in model.module.parameters() if weight.ndim == 4 and channels_last]
+    layouts = [(weight, weight.data) for weight in wide]
+    with ExitStack() as stack:
+        stack.callback(_restore_flags, flags)
+        model.module.eval()
+        if moved:
+            # Called in reverse order: first home, then to the layout that the weights had.
+            stack.callback(_restore_layout, [weight for weight in wide if weight.is_contiguous()])
+            stack.callback(model.module.to, home)
+            model.module.to(device)
+        else:
+            stack.callback(_restore_data, layouts)
+        for weight in wide:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+        fused = nn.TransformerEncoder | nn.TransformerEncoderLayer
+        if unfused or any(isinstance(part, fused) for part in model.module.modules()):
+            stack.enter_context(_without_fast_path())
+        stack.enter_context(_uncompiled())
+        if PRECISIONS[precision] is not None:
+            stack.enter_context(torch.autocast(device.type, dtype=PRECISIONS[precision]))
+        yield
+
+
+def _home(model: Model) -> torch.device | None:
+    """The one device that a model's weights lie on; None if it has none."""
     tensors = [*model.module.parameters(), *model.module.buffers()]
     homes = {tensor.device for tensor in tensors}
-    moved = homes != {device} and bool(tensors)
-    if moved and len(homes) > 1:
+    if any(home.type == "meta" for home in homes):
+        raise ValueError(
+            f"{model.uid}: expected weights, got tensors on the device 'meta', which hold none. "
+            f"Load the weights first (module.to_empty(...) and load_state_dict)."
+        )
+    if len(homes) > 1:
         raise ValueError(
             f"{model.uid}: its weights lie on several devices ({', '.join(map(str, homes))}); "
             f"move the module to one before extraction."
         )
+    return next(iter(homes), None)
+
+
+def _restore_flags(flags: list[tuple[nn.Module, bool]]) -> None:
+    for part, training in flags:
+        part.training = training
+
+
+def _restore_data(layouts: list[tuple[nn.Parameter, torch.Tensor]]) -> None:
+    for weight, data in layouts:
+        weight.data = data
+
+
+def _restore_layout(weights: list[nn.Parameter]) -> None:
+    for weight in weights:
+        weight.data = weight.data.contiguous()
+
+
+@contextmanager
+def _without_fast_path() -> Iterator[None]:
+    """``nn.TransformerEncoderLayer`` has a fused path that calls none of its submodules."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
-        model.module.eval()
-        if moved:
-            model.module.to(device)
         yield
     finally:
-        if moved:
-            model.module.to(next(iter(homes)))
-        for part, training in flags:
-            part.training = training
+        torch.backends.mha.set_fastpath_enabled(enabled)
+
+
+def _uncompiled() -> AbstractContextManager[Any]:
+    set_stance = getattr(torch.compiler, "set_stance", None)  # torch 2.6 and later
+    return set_stance("force_eager") if set_stance else nullcontext()
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:

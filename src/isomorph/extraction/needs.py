@@ -6,8 +6,10 @@ A need is a frozen description, so that equal ones are computed once.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from isomorph.extraction.layer import Layer
 from isomorph.geometry import Scaling
 
 
@@ -50,6 +52,15 @@ class ProjectionNeed:
 
 
 @dataclass(frozen=True)
+class MomentsNeed:
+    """Each feature's mean, variance and share of zeros over the stimuli, summed at the hook."""
+
+    def held_bytes(self, n_stimuli: int, n_features: int) -> int:
+        """Bytes held during the pass; no map among them."""
+        return 24 * n_features
+
+
+@dataclass(frozen=True)
 class FeaturesNeed:
     """The raw features themselves, (n_stimuli, n_features), float32."""
 
@@ -58,18 +69,17 @@ class FeaturesNeed:
         return 4 * n_stimuli * n_features
 
 
-Need = GramNeed | ProjectionNeed | FeaturesNeed
+Need = GramNeed | ProjectionNeed | MomentsNeed | FeaturesNeed
 
 
-def held_bytes(needs: tuple[Need, ...], n_stimuli: int, n_features: int) -> int:
+def holds_maps(needs: Sequence[Need]) -> bool:
+    """Whether some need asks for a whole map at once."""
+    return any(isinstance(need, GramNeed | FeaturesNeed) for need in needs)
+
+
+def held_bytes(needs: Sequence[Need], n_stimuli: int, layer: Layer) -> int:
     """Bytes that a layer holds during its pass: the map is shared by all needs that ask for it."""
-    whole_map = 4 * n_stimuli * n_features
-    total = 0
-    shared = False
-    for need in needs:
-        size = need.held_bytes(n_stimuli, n_features)
-        if isinstance(need, GramNeed | FeaturesNeed):
-            size -= whole_map if shared else 0
-            shared = True
-        total += size
-    return total
+    whole_map = 4 * n_stimuli * layer.n_features
+    total = sum(need.held_bytes(n_stimuli, layer.n_features) for need in needs)
+    sharing = sum(isinstance(need, GramNeed | FeaturesNeed) for need in needs)
+    return total - whole_map * max(sharing - 1, 0)

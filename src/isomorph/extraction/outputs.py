@@ -8,6 +8,10 @@ from typing import Any
 
 import torch
 
+UNPROPORTIONAL = "grows with the batch, but not in proportion"
+COMPARED_FEATURES = 16_384
+MIXED = "a stimulus's values change with its batch (random, or stimuli are mixed)"
+
 
 def leaves(output: Any, key: str = "") -> Iterator[tuple[str, torch.Tensor]]:
     """Yield every tensor of a module's output with its place in it.
@@ -66,6 +70,40 @@ class BatchAxis:
         return output.movedim(self.axis, 0) if self.axis else output
 
 
+def forced_batch_axis(
+    small: torch.Tensor, large: torch.Tensor, n_small: int, n_large: int, axis: int
+) -> BatchAxis | str:
+    """Take the axis that a caller named, if its length fits the number of stimuli.
+
+    Parameters
+    ----------
+    small, large : torch.Tensor
+        A module's output for `n_small` and for `n_large` stimuli.
+    n_small, n_large : int
+        Numbers of stimuli, different.
+    axis : int
+        Counted from the end if negative.
+
+    Returns
+    -------
+    BatchAxis or str
+        The axis, or the reason why it cannot be that one.
+    """
+    if not -small.ndim <= axis < small.ndim or small.ndim != large.ndim:
+        return f"input_dim names axis {axis}, but it has {small.ndim}"
+    axis %= small.ndim
+    factor, rest = divmod(small.shape[axis], n_small)
+    if rest or not factor or large.shape[axis] != factor * n_large:
+        return (
+            f"input_dim names axis {axis}, which has {small.shape[axis]} entries for {n_small} "
+            f"stimuli and {large.shape[axis]} for {n_large}"
+        )
+    others = [i for i in range(small.ndim) if i != axis and small.shape[i] != large.shape[i]]
+    if others:
+        return f"input_dim names axis {axis}, but axis {others[0]} changes with the batch too"
+    return BatchAxis(axis, factor)
+
+
 def find_batch_axis(
     small: torch.Tensor, large: torch.Tensor, n_small: int, n_large: int
 ) -> BatchAxis | str:
@@ -93,20 +131,28 @@ def find_batch_axis(
         return "does not scale with the batch"
     if len(grown) > 1:
         return "more than one axis changes with the batch"
-    if not (torch.isfinite(small).all() and torch.isfinite(large).all()):
-        return "it holds values that are not finite (NaN or infinite)"
     axis = grown[0]
     factor, rest = divmod(small.shape[axis], n_small)
     if rest or not factor or large.shape[axis] != factor * n_large:
-        return "grows with the batch, but not in proportion"
+        return UNPROPORTIONAL
     orders = (True,) if factor == 1 else (True, False)
     candidates = [BatchAxis(axis, factor, stimuli_first) for stimuli_first in orders]
     for candidate in candidates:
-        first = candidate.stimuli_leading(small)
-        second = candidate.stimuli_leading(large)[:n_small]
+        first = _some(candidate.stimuli_leading(small))
+        second = _some(candidate.stimuli_leading(large)[:n_small])
+        if not (torch.isfinite(first).all() and torch.isfinite(second).all()):
+            return "it holds values that are not finite (NaN or infinite)"
         if _agree(first, second):
             return candidate
-    return "a stimulus's values change with its batch (random, or stimuli are mixed)"
+    return MIXED
+
+
+def _some(rows: torch.Tensor) -> torch.Tensor:
+    """Some features of every stimulus, from all over: enough to tell stimuli apart."""
+    flat = rows.flatten(start_dim=1) if rows.ndim > 1 else rows[:, None]
+    # An odd step does not fall in with the sizes of images.
+    step = (flat.shape[1] // COMPARED_FEATURES) | 1
+    return flat[:, ::step]
 
 
 def _agree(first: torch.Tensor, second: torch.Tensor) -> bool:

@@ -2,84 +2,18 @@
 
 from __future__ import annotations
 
-import fnmatch
+import itertools
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
-import torch
 
-from isomorph.extraction.outputs import BatchAxis, layer_name
+from isomorph.extraction.layer import Layer, Part
+from isomorph.extraction.selection import LayersAsked, choose_layers
 from isomorph.registry import unknown_name
+from isomorph.stimuli import listing
 from isomorph.storage import format_size
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One output of one call of one module.
-
-    Parameters
-    ----------
-    path, call, leaf : str, int, str
-        Which module, which of its calls, which tensor of its output.
-    module_type : str
-        The module's class name.
-    shape : tuple of int
-        Shape for one stimulus.
-    dtype : torch.dtype
-        As the model gives it.
-    batch : BatchAxis or None
-        Where the stimuli are; None if they could not be found.
-    index : int or None
-        Position in call order among the distinct layers; None for one that is not read.
-    duplicate_of : str
-        The layer that holds the same values; empty for a distinct one.
-    same_tensor : bool
-        Whether a duplicate is the same tensor, or only equal in value on both survey batches.
-    overwritten : bool
-        Whether a later operation of the model writes over this output in place.
-    left_out : str
-        Why the layer is not read; empty if it is.
-    """
-
-    path: str
-    call: int
-    leaf: str
-    module_type: str
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    batch: BatchAxis | None
-    index: int | None = None
-    duplicate_of: str = ""
-    same_tensor: bool = False
-    overwritten: bool = False
-    left_out: str = ""
-
-    @property
-    def name(self) -> str:
-        """``features.10``, ``layer1.0.relu#1``, ``attn[0]``."""
-        return layer_name(self.path, self.call, self.leaf)
-
-    @property
-    def key(self) -> tuple[str, int, str]:
-        """What identifies the layer during a forward pass."""
-        return self.path, self.call, self.leaf
-
-    @property
-    def n_features(self) -> int:
-        """Number of features of one stimulus."""
-        return math.prod(self.shape)
-
-    def n_bytes(self, n_stimuli: int) -> int:
-        """Bytes of the layer's float32 map over the stimuli."""
-        return 4 * n_stimuli * self.n_features
-
-    def flatten(self, output: torch.Tensor) -> torch.Tensor:
-        """Turn the module's raw output into (n_stimuli in the batch, n_features)."""
-        assert self.batch is not None
-        rows = self.batch.stimuli_leading(output)
-        return rows.reshape(rows.shape[0], -1)
 
 
 @dataclass(frozen=True, repr=False)
@@ -97,18 +31,24 @@ class Plan:
         Whose plan it is.
     n_stimuli : int
         For how many stimuli.
-    passes : tuple of tuple of str
-        Names of the layers read in each forward pass.
+    passes : tuple of tuple of Part
+        The layers read in each forward pass.
     memory_limit : int
         Bytes that the maps of one pass may take together.
+    penultimate : str
+        The layer that the model's last weighted layer reads.
+    kept : mapping of str to tuple of int
+        Shape for one stimulus of what is kept of a layer, where that is not its whole map.
     """
 
     layers: tuple[Layer, ...]
     never_called: tuple[str, ...] = ()
     model_uid: str = ""
     n_stimuli: int = 0
-    passes: tuple[tuple[str, ...], ...] = ()
+    passes: tuple[tuple[Part, ...], ...] = ()
     memory_limit: int = 0
+    penultimate: str = ""
+    kept: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def distinct(self) -> tuple[Layer, ...]:
@@ -124,67 +64,48 @@ class Plan:
         for layer in self.layers:
             if layer.name == name:
                 return layer
-        raise unknown_name(
-            "layer",
-            name,
-            self.names(),
-            self._hint,
-        )
+        raise unknown_name("layer", name, self.names(), self.hint)
 
     @property
-    def _hint(self) -> str:
-        return f"Layers of {self.model_uid}: print(plan), or --dry-run on the command line."
+    def hint(self) -> str:
+        """Where to see the names."""
+        return f"Layers of {self.model_uid}: print(plan), or isomorph extract MODEL --show."
 
     def names(self) -> list[str]:
         """Names of the distinct layers."""
         return [layer.name for layer in self.distinct]
 
-    def select(self, layers: str | Iterable[str] | None) -> tuple[Layer, ...]:
-        """Choose distinct layers by name or glob; a duplicate's name gives its original.
+    def select(self, layers: LayersAsked) -> tuple[Layer, ...]:
+        """Choose distinct layers; a duplicate's name gives its original.
 
         Parameters
         ----------
-        layers : str, iterable of str or None
-            Names or globs (``"features.*"``); None is all of them.
+        layers : None, str, float, class, callable, or an iterable of them
+            - a name, or a glob (``"features.*"``);
+            - a name or glob after ``!`` leaves those out (of all, if nothing else is asked);
+            - a class of modules (``nn.Conv2d``), or its name where no layer is called so;
+            - ``"all"``; ``"leaves"``: modules without parts; ``"blocks"``: the model's repeated
+              units; ``"penultimate"``: what the last weighted layer reads;
+            - a relative depth, from 0.0 (the first distinct layer) to 1.0 (the last);
+            - a predicate ``f(layer: Layer) -> bool``.
 
         Returns
         -------
         tuple of Layer
-            In index order.
+            In index order, each once.
 
         Raises
         ------
         UnknownNameError
             If a name fits no layer; gives the nearest.
         ValueError
-            If a named layer cannot be read; gives the reason.
+            If what is named cannot be read, or nothing fits; gives the reason.
+
+        Examples
+        --------
+        >>> plan.select(["features.0", nn.Linear, 0.5])  # doctest: +SKIP
         """
-        if layers is None:
-            return self.distinct
-        wanted: set[str] = set()
-        for name in [layers] if isinstance(layers, str) else layers:
-            exact = [layer for layer in self.layers if layer.name == name]
-            found = exact or [
-                layer for layer in self.layers if fnmatch.fnmatchcase(layer.name, name)
-            ]
-            readable = [layer for layer in found if not layer.left_out]
-            if found and not readable:
-                raise ValueError(f"layer {name!r} cannot be read: {found[0].left_out}.")
-            if not found and name in self.never_called:
-                raise ValueError(
-                    f"layer {name!r} cannot be read: the forward pass never calls this module "
-                    f"(it may be fused into its parent). Choose its parent or a neighbour."
-                )
-            if not found:
-                known = [layer.name for layer in self.layers]
-                raise unknown_name(
-                    "layer",
-                    name,
-                    known,
-                    self._hint,
-                )
-            wanted.update(layer.duplicate_of or layer.name for layer in readable)
-        return tuple(layer for layer in self.distinct if layer.name in wanted)
+        return choose_layers(self, layers)
 
     def promoted(self, name: str) -> Plan:
         """Make a duplicate a layer of its own; indices are counted anew."""
@@ -200,7 +121,14 @@ class Plan:
         return replace(self, layers=tuple(layers))
 
     def scheduled(
-        self, layers: Sequence[Layer], sizes: Sequence[int], *, n_stimuli: int, memory_limit: int
+        self,
+        layers: Sequence[Layer],
+        sizes: Sequence[int],
+        *,
+        n_stimuli: int,
+        memory_limit: int,
+        oversize: str = "slice",
+        kept: Mapping[str, tuple[int, ...]] | None = None,
     ) -> Plan:
         """Group layers, in call order, into forward passes that fit the memory limit.
 
@@ -214,6 +142,11 @@ class Plan:
             For how many stimuli.
         memory_limit : int
             Bytes that the layers of one pass may hold together.
+        oversize : {"slice", "spill"}
+            What to do with a layer that alone exceeds the limit: read some of its features in each
+            of several passes, or hold it in a file.
+        kept : mapping of str to tuple of int, optional
+            Shape for one stimulus of what is kept of a layer, where that is not its whole map.
 
         Returns
         -------
@@ -223,66 +156,105 @@ class Plan:
         Raises
         ------
         MemoryError
-            If one layer alone does not fit.
+            If one feature of one layer alone does not fit.
         """
-        passes: list[list[str]] = []
+        passes: list[list[Part]] = []
         room = 0
+        kept = kept or {}
         for layer, size in zip(layers, sizes, strict=True):
+            if size > memory_limit and oversize == "spill":
+                # Alone in its pass: the map lies in a file, what is made of it takes the room.
+                passes.append([Part(layer.name, spilled=True)])
+                room = 0
+                continue
             if size > memory_limit:
-                raise MemoryError(
-                    f"layer {layer.name}: expected at most {format_size(memory_limit)} (the memory "
-                    f"limit), needs {format_size(size)} for {n_stimuli} stimuli. Raise "
-                    f"memory_limit=, leave the layer out by layers=, or use fewer stimuli."
-                )
+                shape = kept.get(layer.name, layer.shape)
+                columns = _slices(layer.name, math.prod(shape), size, memory_limit, n_stimuli)
+                passes.extend([Part(layer.name, part)] for part in columns)
+                room = 0
+                continue
             if not passes or size > room:
                 passes.append([])
                 room = memory_limit
-            passes[-1].append(layer.name)
+            passes[-1].append(Part(layer.name))
             room -= size
         return replace(
             self,
             n_stimuli=n_stimuli,
             passes=tuple(map(tuple, passes)),
             memory_limit=memory_limit,
+            kept=dict(kept),
         )
+
+    def in_one_pass(self) -> Plan:
+        """Read all layers in one pass: those of the first in memory, the others held in files."""
+        if len(self.passes) < 2:
+            return self
+        first, *others = self.passes
+        later = tuple(replace(part, spilled=True) for parts in others for part in parts)
+        return replace(self, passes=((*first, *later),))
+
+    def read(self) -> tuple[Layer, ...]:
+        """The layers that the passes read, in index order; all distinct ones before scheduling."""
+        names = {part.layer for parts in self.passes for part in parts}
+        return tuple(layer for layer in self.distinct if not self.passes or layer.name in names)
+
+    def kept_bytes(self, layer: Layer) -> int:
+        """Bytes, in float32, of what is kept of a layer over all stimuli."""
+        shape = self.kept.get(layer.name, layer.shape)
+        return 4 * (self.n_stimuli or 1) * math.prod(shape)
 
     def to_frame(self) -> pd.DataFrame:
         """Give the plan as a table, one row an output."""
-        in_pass = {name: number for number, names in enumerate(self.passes) for name in names}
-        return pd.DataFrame(
+        in_pass: dict[str, int] = {}
+        for number, parts in enumerate(self.passes):
+            for part in parts:
+                in_pass.setdefault(part.layer, number)
+        frame = pd.DataFrame(
             {
                 "index": pd.array([layer.index for layer in self.layers], dtype="Int64"),
                 "layer": [layer.name for layer in self.layers],
                 "type": [layer.module_type for layer in self.layers],
+                "kind": [layer.kind if not layer.left_out else "" for layer in self.layers],
                 "shape": ["×".join(map(str, layer.shape)) for layer in self.layers],
+                "kept": [
+                    "×".join(map(str, self.kept.get(layer.name, ()))) for layer in self.layers
+                ],
                 "n_features": [layer.n_features for layer in self.layers],
-                "n_bytes": [layer.n_bytes(self.n_stimuli or 1) for layer in self.layers],
+                "n_bytes": [self.kept_bytes(layer) for layer in self.layers],
                 "pass": pd.array([in_pass.get(layer.name) for layer in self.layers], dtype="Int64"),
                 "duplicate_of": [layer.duplicate_of for layer in self.layers],
                 "overwritten": [layer.overwritten for layer in self.layers],
                 "left_out": [layer.left_out for layer in self.layers],
             }
         )
+        return frame if self.kept else frame.drop(columns="kept")
 
     def summary(self) -> str:
         """Say in a few words what will be read and what it costs."""
-        scheduled = {name for names in self.passes for name in names}
-        read = [layer for layer in self.distinct if not self.passes or layer.name in scheduled]
+        read = self.read()
         duplicates = sum(bool(layer.duplicate_of) for layer in self.layers)
-        size = format_size(sum(layer.n_bytes(self.n_stimuli or 1) for layer in read))
+        size = format_size(sum(self.kept_bytes(layer) for layer in read))
+        rows = sum(self.kept_bytes(layer) for layer in read) // (4 * (self.n_stimuli or 1))
+        reduced = f" ({rows:,} kept)" if self.kept else ""
         words = (
             f"{len(read)} of {len(self.distinct)} distinct layers ({duplicates} duplicates), "
-            f"{sum(layer.n_features for layer in read):,} features, {size} for "
-            f"{self.n_stimuli or 1} stimuli"
+            f"{sum(layer.n_features for layer in read):,} features{reduced}, {size} for "
+            f"{self.n_stimuli or 1} {'stimulus' if self.n_stimuli == 1 else 'stimuli'}"
         )
         if self.passes:
             words += (
                 f"; {len(self.passes)} forward pass{'es' if len(self.passes) > 1 else ''} within "
                 f"{format_size(self.memory_limit)}"
             )
+        parts = [part for parts in self.passes for part in parts]
+        sliced = len({part.layer for part in parts if part.columns is not None})
+        spilled = sum(part.spilled for part in parts)
+        words += f"; {sliced} larger than that, in slices" if sliced else ""
+        words += f"; {spilled} held in files" if spilled else ""
         left_out = [layer.name for layer in self.layers if layer.left_out]
         if left_out:
-            words += f"; left out: {', '.join(left_out)}"
+            words += f"; left out: {listing(left_out)}"
         return words
 
     def __repr__(self) -> str:
@@ -292,12 +264,29 @@ class Plan:
         frame = self.to_frame()
         frame["size"] = frame.pop("n_bytes").map(format_size)
         frame["note"] = [_note(layer) for layer in self.layers]
-        shown = frame[["index", "layer", "type", "shape", "n_features", "size", "pass", "note"]]
-        table = shown.astype("string").fillna("").to_string(index=False)
+        kept = ["kept"] if self.kept else []
+        columns = ["index", "layer", "type", "shape", *kept, "n_features", "size", "pass", "note"]
+        table = frame[columns].astype("string").fillna("").to_string(index=False)
         lines = [f"{self.model_uid}: {self.summary()}", table]
         if self.never_called:
             lines.append(f"never called: {', '.join(self.never_called)}")
         return "\n".join(lines)
+
+
+def _slices(
+    name: str, n_features: int, size: int, memory_limit: int, n_stimuli: int
+) -> list[tuple[int, int]]:
+    """Cut a layer's features into equal runs, each of which fits."""
+    width = int(memory_limit * n_features / size)
+    if width < 1:
+        raise MemoryError(
+            f"layer {name}: expected at least {format_size(size / n_features)} (one feature of "
+            f"{n_stimuli} stimuli), got a memory limit of {format_size(memory_limit)}. Raise "
+            f"memory_limit=, or use fewer stimuli."
+        )
+    n_parts = math.ceil(n_features / width)
+    cuts = [round(i * n_features / n_parts) for i in range(n_parts + 1)]
+    return list(itertools.pairwise(cuts))
 
 
 def _note(layer: Layer) -> str:

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections import Counter
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from isomorph.extraction.model import Model, ready
-from isomorph.extraction.outputs import BatchAxis, find_batch_axis, layer_name, leaves
-from isomorph.extraction.plan import Layer, Plan
-from isomorph.storage import hash_array
+from isomorph.extraction.axes import channel_axis, guess_channel_axis
+from isomorph.extraction.batches import batch_size_of, fresh_on, take
+from isomorph.extraction.layer import Layer
+from isomorph.extraction.model import Batch, Model, ready
+from isomorph.extraction.operations import watch_operations
+from isomorph.extraction.outputs import (
+    MIXED,
+    UNPROPORTIONAL,
+    BatchAxis,
+    find_batch_axis,
+    forced_batch_axis,
+    leaves,
+)
+from isomorph.extraction.plan import Plan
+from isomorph.extraction.structure import block_paths, module_names
 
 # Two sizes that share no factor with each other, so that an axis of 2 or 3 is not taken for one.
 SURVEY_SIZES = (2, 3)
+GLANCED = 64
+
+UNSTEADY = "not called in the same way for every batch"
+
+Key = tuple[str, int, str]
+InputDim = int | Mapping[str, int] | None
 
 
 @dataclass
@@ -25,6 +45,16 @@ class _Capture:
     held: torch.Tensor
     copy: torch.Tensor
     version: int
+
+    @classmethod
+    def of(cls, tensor: torch.Tensor) -> _Capture:
+        return cls(tensor, tensor.detach().clone(), tensor._version)
+
+    @classmethod
+    def shape_of(cls, tensor: torch.Tensor) -> _Capture:
+        """A capture that holds no memory."""
+        empty = torch.empty(tensor.shape, device="meta")
+        return cls(empty, empty, 0)
 
     @property
     def identity(self) -> tuple[Any, ...]:
@@ -47,32 +77,47 @@ class _Capture:
         )
 
 
-def module_names(root: nn.Module) -> dict[nn.Module, str]:
-    """Name every module once, by the first path that leads to it."""
-    return {module: path for path, module in root.named_modules()}
+@dataclass
+class _Run:
+    """What one survey batch left: every output, and what went into the last weighted layer."""
+
+    captures: dict[Key, _Capture]
+    head_input: _Capture | None = None
+    head_path: str = ""
 
 
-def survey_model(model: Model, inputs: torch.Tensor, *, device: torch.device) -> Plan:
+def survey_model(
+    model: Model,
+    inputs: Batch,
+    *,
+    device: torch.device,
+    input_dim: InputDim = None,
+    ops: bool = False,
+    precision: str = "float32",
+    channels_last: bool = False,
+) -> Plan:
     """Run two tiny batches of different size and plan what can be read.
 
     Parameters
     ----------
     model : Model
         What to survey; it is left as it was.
-    inputs : torch.Tensor
-        At least as many preprocessed stimuli as the larger survey batch, shape (3, ...).
+    inputs : torch.Tensor, (3, ...) or (6, ...), or mapping of str to such
+        Preprocessed stimuli: three, or better six, from all over the set.
     device : torch.device
         Where to run.
+    input_dim : int, mapping of str to int, or None
+        The axis that holds the stimuli in a module's output, where what is found is not what is
+        meant: for all outputs, or by name or glob of layers.
+    ops : bool
+        Plan the tensor operations too that no module owns: residual additions, attention maps.
+    precision, channels_last
+        As the model will be run (`ready`).
 
     Returns
     -------
     Plan
         Every output in call order; duplicates point to their original.
-
-    Raises
-    ------
-    ValueError
-        If the two batches do not call the same modules in the same order.
 
     Notes
     -----
@@ -80,118 +125,281 @@ def survey_model(model: Model, inputs: torch.Tensor, *, device: torch.device) ->
     same version: an output that was overwritten in place in between is not the same), or if their
     flattened values are equal for both batches. Values that are constant over both batches prove
     nothing and do not make a duplicate; the stream checks the others over all stimuli.
+
+    The larger batch runs again in reversed order, and once more with other stimuli. A module whose
+    calls or shapes differ (experts that are chosen by the data) is left out: its rows cannot be
+    told apart in a stream.
     """
     n_small, n_large = SURVEY_SIZES
-    inputs = inputs.to(device)
-    with ready(model, device), torch.no_grad():
-        small = _capture(model, inputs[:n_small])
-        large = _capture(model, inputs[:n_large])
-    if list(small) != list(large):
-        changed = next(iter(set(small) ^ set(large)), next(iter(small), ("", 0, "")))
-        raise ValueError(
-            f"{model.uid}: its modules are not called in the same way for {n_small} and for "
-            f"{n_large} stimuli (first seen at {layer_name(*changed)}); such a model cannot be "
-            f"planned."
+    running = ready(model, device, precision=precision, channels_last=channels_last, unfused=ops)
+    with running, torch.no_grad():
+
+        def batch(rows: slice | list[int]) -> Batch:
+            return fresh_on(take(inputs, rows), device, channels_last=channels_last)
+
+        runs = [_run(model, batch(slice(0, n)), ops) for n in (n_small, n_large)]
+        # Again in other company: what follows the order, or the values, is no map of stimuli.
+        shapes = {key: tuple(item.copy.shape) for key, item in runs[1].captures.items()}
+        turned = list(reversed(range(n_large)))
+        unsteady = _unlike(shapes, _run_shapes(model, batch(turned), ops))
+        if batch_size_of(inputs) >= 2 * n_large:
+            others = batch(slice(n_large, 2 * n_large))
+            unsteady |= _unlike(shapes, _run_shapes(model, others, ops))
+    small, large = runs[0].captures, runs[1].captures
+    modules = {path: module for module, path in module_names(model.module).items()}
+    blocks = block_paths(model.module)
+    layers: list[Layer] = []
+    known: list[tuple[tuple[int, ...], int]] = []
+    for key in small | large:
+        module = modules.get(key[0])
+        layer = _describe(key, small.get(key), large.get(key), module, input_dim)
+        layer = replace(
+            layer,
+            is_leaf=module is not None and next(module.children(), None) is None,
+            is_block=key[0] in blocks,
         )
-    types = {path: type(module).__name__ for module, path in module_names(model.module).items()}
-    layers = _mark_duplicates(
-        [_describe(key, small[key], large[key], types[key[0]]) for key in small], small, large
+        if not layer.left_out:
+            layer = _with_channels(layer, module, known)
+        layers.append(layer)
+    unsteady |= {key[0] for key in small.keys() ^ large.keys()}
+    layers = _without_siblings(_without(layers, unsteady), modules)
+    layers = _mark_duplicates(layers, small, large)
+    called = {path for path, _, _ in small | large}
+    silent = [path for path in modules if path not in called]
+    return Plan(
+        layers=tuple(layers),
+        never_called=tuple(path for path in silent if not _is_container(modules[path])),
+        model_uid=model.uid,
+        penultimate=_penultimate(layers, runs),
     )
-    called = {path for path, _, _ in small}
-    silent = [path for path in module_names(model.module).values() if path not in called]
-    never_called = tuple(path for path in silent if not _is_container(model.module, path))
-    return Plan(layers=tuple(layers), never_called=never_called, model_uid=model.uid)
 
 
-def _capture(model: Model, inputs: torch.Tensor) -> dict[tuple[str, int, str], _Capture]:
-    captures: dict[tuple[str, int, str], _Capture] = {}
+def _run(model: Model, inputs: Batch, ops: bool, *, keep: bool = True) -> _Run:
+    run = _Run({})
     calls: Counter[str] = Counter()
+    names = module_names(model.module)
+    capture = _Capture.of if keep else _Capture.shape_of
 
     def tap(path: str):
-        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
             call = calls[path]
             calls[path] += 1
             for leaf, tensor in leaves(output):
-                captures[path, call, leaf] = _Capture(
-                    tensor, tensor.detach().clone(), tensor._version
-                )
+                run.captures[path, call, leaf] = capture(tensor)
+            if _is_weighted_leaf(module) and args and isinstance(args[0], torch.Tensor):
+                run.head_input, run.head_path = _Capture.of(args[0]), path
 
         return hook
 
-    handles = [
-        module.register_forward_hook(tap(path))
-        for module, path in module_names(model.module).items()
-    ]
-    try:
-        model(inputs.clone())  # a first in-place operation must not change the caller's inputs
-    finally:
-        for handle in handles:
-            handle.remove()
-    return captures
+    def watch(path: str, op: str, call: int, tensor: torch.Tensor) -> None:
+        run.captures[f"{path}:{op}", call, ""] = capture(tensor)
+
+    with ExitStack() as stack:
+        for module, path in names.items():
+            stack.callback(module.register_forward_hook(tap(path)).remove)
+        if ops:
+            stack.enter_context(watch_operations(model.module, names, watch))()
+        model(inputs)
+    return run
+
+
+def _run_shapes(model: Model, inputs: Batch, ops: bool) -> dict[Key, tuple[int, ...]]:
+    """Shapes of all outputs; nothing is held."""
+    found = _run(model, inputs, ops, keep=False).captures
+    return {key: tuple(item.held.shape) for key, item in found.items()}
+
+
+def _is_weighted_leaf(module: nn.Module) -> bool:
+    weighted = isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d)
+    return weighted and next(module.children(), None) is None
 
 
 def _describe(
-    key: tuple[str, int, str], small: _Capture, large: _Capture, module_type: str
+    key: Key,
+    small: _Capture | None,
+    large: _Capture | None,
+    module: nn.Module | None,
+    input_dim: InputDim,
 ) -> Layer:
     path, call, leaf = key
-    tensor = small.copy
+    present = small or large
+    assert present is not None
+    tensor = present.copy
+    kind = type(module) if module is not None else None
+    name = kind.__name__ if kind is not None else path.rpartition(":")[2]
+    layer = Layer(
+        path, call, leaf, name, tuple(tensor.shape), tensor.dtype, None, module_class=kind
+    )
+    if small is None or large is None:
+        return replace(layer, left_out=UNSTEADY)
     found: BatchAxis | str = "its values are complex numbers"
     if not tensor.is_complex():
-        found = find_batch_axis(tensor, large.copy, *SURVEY_SIZES)
+        asked = _asked_axis(layer.name, input_dim)
+        if asked is None:
+            found = find_batch_axis(tensor, large.copy, *SURVEY_SIZES)
+        else:
+            found = forced_batch_axis(tensor, large.copy, *SURVEY_SIZES, asked)
     if isinstance(found, str):
-        return Layer(
-            path, call, leaf, module_type, tuple(tensor.shape), tensor.dtype, None, left_out=found
-        )
+        return replace(layer, left_out=found)
     shape = tuple(found.stimuli_leading(tensor).shape[1:])
-    empty = "it has no values" if 0 in shape else ""
-    return Layer(
-        path,
-        call,
-        leaf,
-        module_type,
-        shape,
-        tensor.dtype,
-        found,
+    return replace(
+        layer,
+        shape=shape,
+        batch=found,
         overwritten=small.overwritten,
-        left_out=empty,
+        left_out="it has no values" if 0 in shape else "",
     )
 
 
+def _asked_axis(name: str, input_dim: InputDim) -> int | None:
+    if not isinstance(input_dim, Mapping):
+        return input_dim
+    if name in input_dim:
+        return input_dim[name]
+    return next((dim for glob, dim in input_dim.items() if fnmatch.fnmatchcase(name, glob)), None)
+
+
+def _with_channels(
+    layer: Layer, module: nn.Module | None, known: list[tuple[tuple[int, ...], int]]
+) -> Layer:
+    axis = channel_axis(module, layer.shape)
+    if axis is None:
+        axis = guess_channel_axis(layer.shape, known)
+    else:
+        known.append((layer.shape, axis))
+    return replace(layer, channels=axis)
+
+
+def _unlike(
+    expected: Mapping[Key, tuple[int, ...]], found: Mapping[Key, tuple[int, ...]]
+) -> set[str]:
+    """Paths of the modules whose calls or shapes are not the same for two batches of one size."""
+    keys = expected.keys() | found.keys()
+    return {key[0] for key in keys if expected.get(key) != found.get(key)}
+
+
+def _without(layers: list[Layer], unsteady: set[str]) -> list[Layer]:
+    """Leave out all calls of a module whose calls depend on the batch."""
+    return [
+        replace(layer, left_out=layer.left_out or UNSTEADY) if layer.path in unsteady else layer
+        for layer in layers
+    ]
+
+
+def _without_siblings(layers: list[Layer], modules: Mapping[str, nn.Module]) -> list[Layer]:
+    """Leave out the experts of a mixture together: a few may look steady by chance.
+
+    Experts are the modules of one ``ModuleList``; if a part of one is unsteady, so is the same part
+    of the others.
+    """
+    parts: set[tuple[str, str]] = set()
+    for layer in layers:
+        if layer.left_out in (UNSTEADY, UNPROPORTIONAL, MIXED):
+            parts.update(_places(layer.path, modules))
+    return [
+        replace(layer, left_out=UNSTEADY)
+        if not layer.left_out and parts.intersection(_places(layer.path, modules))
+        else layer
+        for layer in layers
+    ]
+
+
+def _places(path: str, modules: Mapping[str, nn.Module]) -> list[tuple[str, str]]:
+    """Split a path at each list of like modules: (the list, the path below its item)."""
+    names = path.split(".")
+    found: list[tuple[str, str]] = []
+    for depth in range(1, len(names)):
+        above = ".".join(names[:depth])
+        items = modules.get(above)
+        if isinstance(items, nn.ModuleList) and len({type(item) for item in items}) == 1:
+            found.append((above, ".".join(names[depth + 1 :])))
+    return found
+
+
 def _mark_duplicates(
-    layers: list[Layer],
-    small: dict[tuple[str, int, str], _Capture],
-    large: dict[tuple[str, int, str], _Capture],
+    layers: list[Layer], small: Mapping[Key, _Capture], large: Mapping[Key, _Capture]
 ) -> list[Layer]:
-    by_identity: dict[tuple[Any, ...], str] = {}
-    by_value: dict[tuple[str, str], str] = {}
+    by_identity: dict[tuple[Any, ...], Layer] = {}
+    by_glance: dict[tuple[Any, ...], list[Layer]] = {}
     marked: list[Layer] = []
     index = 0
     for layer in layers:
         if layer.left_out:
             marked.append(layer)
             continue
+        contents = _contents(layer, small, large)
         identity = (*small[layer.key].identity, *large[layer.key].identity)
-        contents = [layer.flatten(run[layer.key].copy) for run in (small, large)]
-        value = (_value_hash(contents[0]), _value_hash(contents[1]))
-        tells = all(content.numel() and bool(content.min() < content.max()) for content in contents)
-        original = by_identity.get(identity) or (by_value.get(value) if tells else None)
-        if original:
-            same = identity in by_identity
-            marked.append(replace(layer, duplicate_of=original, same_tensor=same))
+        original = by_identity.get(identity)
+        # The same memory and version, and yet other values: something wrote past torch's counter.
+        if original is not None and not _equal(contents, _contents(original, small, large)):
+            original = None
+        same = original is not None
+        glance = _glance(contents)
+        if original is None and _tells(contents):
+            original = next(
+                (
+                    other
+                    for other in by_glance.get(glance, [])
+                    if _equal(contents, _contents(other, small, large))
+                ),
+                None,
+            )
+        if original is not None:
             by_identity.setdefault(identity, original)
+            marked.append(replace(layer, duplicate_of=original.name, same_tensor=same))
             continue
-        by_identity[identity] = layer.name
-        by_value[value] = layer.name
+        by_identity[identity] = layer
+        by_glance.setdefault(glance, []).append(layer)
         marked.append(replace(layer, index=index))
         index += 1
     return marked
 
 
-def _value_hash(content: torch.Tensor) -> str:
-    # Adding zero makes −0 and 0 the same bytes; bfloat16 is unknown to NumPy.
-    content = content.to(torch.float64) if content.is_floating_point() else content
-    return hash_array((content + 0).cpu().numpy())
+def _contents(
+    layer: Layer, small: Mapping[Key, _Capture], large: Mapping[Key, _Capture]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A layer's flattened values for both batches."""
+    return layer.flatten(small[layer.key].copy), layer.flatten(large[layer.key].copy)
 
 
-def _is_container(root: nn.Module, path: str) -> bool:
-    return isinstance(root.get_submodule(path), nn.ModuleList | nn.ModuleDict | nn.ParameterList)
+def _equal(
+    first: tuple[torch.Tensor, torch.Tensor], second: tuple[torch.Tensor, torch.Tensor]
+) -> bool:
+    return all(
+        a.shape == b.shape and torch.equal(a, b.to(a.dtype))
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+def _tells(contents: tuple[torch.Tensor, torch.Tensor]) -> bool:
+    """Whether values say something: two silent layers are not the same layer."""
+    return all(item.numel() and bool(item.min() < item.max()) for item in contents)
+
+
+def _glance(contents: tuple[torch.Tensor, torch.Tensor]) -> tuple[Any, ...]:
+    """A few values, alike for equal layers: only those that share it are compared whole."""
+    large = contents[1]
+    step = max(1, large.shape[1] // GLANCED)
+    # Adding zero makes −0 and 0 alike.
+    return large.shape[1], *(large[-1, ::step].double() + 0).tolist()
+
+
+def _penultimate(layers: list[Layer], runs: list[_Run]) -> str:
+    """The layer that the last weighted one (a classifier, say) reads; empty if there is none.
+
+    Where that input is no module's output (one token of a sequence), it is the layer before it.
+    """
+    distinct = [layer for layer in layers if layer.index is not None]
+    run = runs[0]
+    if run.head_input is None or len(distinct) < 2:
+        return distinct[-2].name if len(distinct) > 1 else ""
+    for layer in reversed(layers):
+        if not layer.left_out and run.captures[layer.key].identity == run.head_input.identity:
+            return layer.duplicate_of or layer.name
+    head = [layer.index for layer in distinct if layer.path == run.head_path]
+    before = max((head[-1] or 0) - 1, 0) if head else len(distinct) - 2
+    return distinct[before].name
+
+
+def _is_container(module: nn.Module) -> bool:
+    return isinstance(module, nn.ModuleList | nn.ModuleDict | nn.ParameterList)

@@ -8,6 +8,10 @@ from isomorph.geometry.compare import unit_vectors as unit_vectors
 from isomorph.geometry.gram import Gram as Gram
 from isomorph.geometry.gram import doubly_centred as doubly_centred
 from isomorph.geometry.gram import grams as grams
+from isomorph.geometry.moments import Moments as Moments
+from isomorph.geometry.moments import RunningMoments as RunningMoments
+from isomorph.geometry.moments import moments_of as moments_of
+from isomorph.geometry.projections import SparseProjector as SparseProjector
 from isomorph.geometry.projections import johnson_lindenstrauss_dim as johnson_lindenstrauss_dim
 from isomorph.geometry.projections import project as project
 from isomorph.geometry.projections import sparse_projection_matrix as sparse_projection_matrix

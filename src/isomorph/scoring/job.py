@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,17 +24,20 @@ from isomorph.alignment import (
 from isomorph.benchmarks import Benchmark
 from isomorph.extraction import (
     Inputs,
+    LayersAsked,
+    MemoryLimit,
     Model,
     Need,
     Plan,
     inputs_budget,
     make_plan,
+    memory_budget,
     resolve_device,
 )
 from isomorph.resampling import Split, given, kfold, odd_even, swapped
 from isomorph.results import COLUMNS
 from isomorph.scoring.measure import measure
-from isomorph.storage import parse_size
+from isomorph.storage import check_folder
 from isomorph.zoo import load_model
 
 SplitAsked = str | int | Split | tuple[Sequence[int], Sequence[int]]
@@ -64,6 +68,8 @@ class Job:
         For the halves and intervals of the ceilings.
     nan : str
     keep : tuple of str
+    spill : str, Path or None
+        Folder for maps that the plan holds in files.
     """
 
     model: Model
@@ -80,6 +86,7 @@ class Job:
     seed: int = 0
     nan: str = "raise"
     keep: tuple[str, ...] = ()
+    spill: str | Path | None = None
 
 
 def prepare(
@@ -88,7 +95,7 @@ def prepare(
     metrics: str | Sequence[str] | None = None,
     *,
     stats: StatisticsAsked = (),
-    layers: str | Iterable[str] | None = None,
+    layers: LayersAsked = None,
     rdm_distance: str = "pearson",
     rdm_compare: str = "pearson",
     score_types: str | Sequence[str] = "pearsonr",
@@ -100,7 +107,8 @@ def prepare(
     keep: Sequence[str] = (),
     device: str | torch.device = "auto",
     batch_size: int = 64,
-    memory_limit: int | str | None = None,
+    memory_limit: MemoryLimit = None,
+    spill: str | Path | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> Job:
@@ -122,8 +130,9 @@ def prepare(
     statistics = resolve_statistics(stats)
     _check_statistics(statistics)
     keep = (keep,) if isinstance(keep, str) else tuple(keep)
-    _check_options(keep, memory_limit, batch_size)
     chosen = resolve_device(device)
+    _check_options(keep, batch_size, spill)
+    memory_budget(memory_limit, chosen)
     measured = measure(benchmark, nan=nan)
     _check_missing(specs, measured)
     splits = tuple(_make_splits(split, block, len(benchmark.stimuli), swap) for block in measured)
@@ -132,7 +141,13 @@ def prepare(
     needs = _union_needs(specs, statistics, measured, splits, len(benchmark.stimuli))
     inputs = Inputs(loaded, benchmark.stimuli, batch_size=batch_size, keep_bytes=inputs_budget())
     plan = make_plan(
-        loaded, inputs, layers=layers, needs=needs, memory_limit=memory_limit, device=chosen
+        loaded,
+        inputs,
+        layers=layers,
+        needs=needs,
+        memory_limit=memory_limit,
+        device=chosen,
+        spill=spill is not None,
     )
     return Job(
         model=loaded,
@@ -149,15 +164,16 @@ def prepare(
         seed=seed,
         nan=nan,
         keep=keep,
+        spill=spill,
     )
 
 
-def _check_options(keep: tuple[str, ...], memory_limit: int | str | None, batch_size: int) -> None:
+def _check_options(keep: tuple[str, ...], batch_size: int, spill: str | Path | None) -> None:
     for kept in keep:
         if kept not in KEPT:
             raise ValueError(f"keep: expected some of {', '.join(KEPT)}, got {kept!r}.")
-    if memory_limit is not None:
-        parse_size(memory_limit)
+    if spill is not None and not check_folder(spill, "spill").is_dir():
+        raise ValueError(f"spill: expected a folder that exists, got {spill}.")
     if batch_size < 1:
         raise ValueError(f"batch_size: expected 1 or more, got {batch_size}.")
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 
 from isomorph.alignment import Part
-from isomorph.extraction import GramNeed, ProjectionNeed, available_memory, ready
+from isomorph.extraction import GramNeed, ProjectionNeed, available_memory, fresh_on, ready
 from isomorph.geometry import grams
 from isomorph.scoring.job import Job
-from isomorph.storage import format_size
+from isomorph.storage import format_duration, format_size
 
 PROBE_FEATURES = 16_384
 PROBE_BATCH = 16
@@ -55,7 +55,7 @@ def preflight(job: Job) -> Preflight:
     One batch and one product are timed; nothing else is computed.
     """
     plan = job.plan
-    names = [name for group in plan.passes for name in group]
+    names = [layer.name for layer in plan.read()]
     features = sum(plan[name].n_features for name in names)
     n_scores = len(names) * sum(1 for _ in scored_parts(job))
     n_grams = sum(isinstance(need, GramNeed) for need in job.needs)
@@ -66,7 +66,11 @@ def preflight(job: Job) -> Preflight:
     passes = 1 + 0.6 * (len(plan.passes) - 1)
     seconds = per_stimulus * n * passes + per_feature * features * n_grams
     seconds += 20 * per_feature * features * n_projections + SECONDS_PER_SCORE * n_scores
-    pass_bytes = [sum(plan[name].n_bytes(n) for name in group) for group in plan.passes]
+    pass_bytes = [
+        sum(plan[part.layer].n_bytes(n) for part in parts if not part.spilled)
+        for parts in plan.passes
+    ]
+    spilled = sum(plan[p.layer].n_bytes(n) for parts in plan.passes for p in parts if p.spilled)
     memory = max(pass_bytes, default=0) + 16 * n * n * n_grams
     disk = _disk(job, len(names))
     benchmark = job.benchmark
@@ -82,7 +86,7 @@ def preflight(job: Job) -> Preflight:
             f"{format_size(memory)} at most at a time; "
             f"{format_size(available_memory(job.device))} free on {job.device}",
         ),
-        ("disk", f"{format_size(disk)} of artefacts" if disk else "the table and figures only"),
+        ("disk", _disk_words(disk, spilled)),
         ("time", f"about {format_duration(seconds)}"),
     )
     return Preflight(lines, seconds, memory, disk, n_scores)
@@ -99,23 +103,21 @@ def scored_parts(job: Job):
                     yield spec, block, split, group, part
 
 
-def format_duration(seconds: float) -> str:
-    """Write a duration as a person would: 40 seconds, 3 minutes, 2.5 hours."""
-    if seconds < 90:
-        return f"{max(round(seconds, -1 if seconds > 20 else 0), 1):.0f} seconds"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} minutes"
-    return f"{seconds / 3600:.1f} hours"
+def _disk_words(artefacts: int, spilled: int) -> str:
+    words = [f"{format_size(artefacts)} of artefacts"] if artefacts else []
+    if spilled:
+        words.append(f"{format_size(spilled)} of maps larger than the memory limit, for a while")
+    return ", ".join(words) or "the table and figures only"
 
 
 def _time_forward(job: Job) -> float:
     """Seconds a stimulus takes: decoding, preprocessing and the forward pass."""
     start = time.perf_counter()
-    batch = job.inputs.first(PROBE_BATCH).to(job.device)
+    batch = fresh_on(job.inputs.first(PROBE_BATCH), job.device)
     decode = (time.perf_counter() - start) / PROBE_BATCH
 
     def forward() -> None:
-        job.model(batch.clone())
+        job.model(fresh_on(batch, job.device))
         if job.device.type == "cuda":
             torch.cuda.synchronize(job.device)
 

@@ -22,7 +22,15 @@ from isomorph.alignment import (
     StatisticsAsked,
 )
 from isomorph.benchmarks import Benchmark
-from isomorph.extraction import FalseDuplicateError, Layer, Model, read_apart, stream_layers
+from isomorph.extraction import (
+    FalseDuplicateError,
+    Layer,
+    LayersAsked,
+    MemoryLimit,
+    Model,
+    read_apart,
+    stream_layers,
+)
 from isomorph.resampling import Split
 from isomorph.results import make_neuroid_results, make_results
 from isomorph.scoring.job import Job, SplitAsked, prepare
@@ -43,7 +51,7 @@ def score(
     *,
     per_neuroid: bool = False,
     stats: StatisticsAsked = (),
-    layers: str | Iterable[str] | None = None,
+    layers: LayersAsked = None,
     rdm_distance: str = "pearson",
     rdm_compare: str = "pearson",
     score_types: str | Sequence[str] = "pearsonr",
@@ -56,7 +64,8 @@ def score(
     keep_in: str | Path | None = None,
     device: str | torch.device = "auto",
     batch_size: int = 64,
-    memory_limit: int | str | None = None,
+    memory_limit: MemoryLimit = None,
+    spill: str | Path | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> pd.DataFrame | tuple[pd.DataFrame, pd.DataFrame]:
@@ -74,8 +83,9 @@ def score(
     stats : sequence or mapping
         Layer statistics, each a column: names (``["effective_dimensionality"]``), own functions
         ``{"sparsity": f}`` of the (n_stimuli, n_features) features, or a list of both.
-    layers : str, iterable of str or None
-        Names or globs of layers; None is every distinct one.
+    layers
+        Names, globs, ``"leaves"``, ``"blocks"``, ``"penultimate"``, classes of modules, relative
+        depths (0.0 to 1.0), predicates, or a list of these; None is every distinct layer.
     rdm_distance, rdm_compare : str
         Dissimilarity of stimuli and comparison of RDMs, for metrics that leave them open.
     score_types : str or sequence of str
@@ -106,8 +116,12 @@ def score(
         ``"auto"``, ``"cpu"``, ``"cuda"``.
     batch_size : int
         Stimuli run through the model at once.
-    memory_limit : int or str, optional
-        What the maps of one pass may take, ``"8GB"``; by default half of what is free.
+    memory_limit : int, float or str, optional
+        What the maps of one pass may take, ``"8GB"`` or a share, ``0.25``; by default half of what
+        is free. A layer that alone exceeds it is held in a file.
+    spill : str or Path, optional
+        A folder on a fast disk: what does not fit in memory is held there, and one forward pass is
+        enough.
     seed : int
         For the ceilings' halves and intervals. Scores are not random.
     progress : bool
@@ -154,6 +168,7 @@ def score(
         device=device,
         batch_size=batch_size,
         memory_limit=memory_limit,
+        spill=spill,
         seed=seed,
         progress=progress,
     )
@@ -199,7 +214,13 @@ def _score_layers(
     rows: list[dict[str, Any]] = []
     blocks: list[dict[str, Any]] = []
     for layer, given in stream_layers(
-        job.model, job.inputs, job.plan, job.needs, device=job.device, progress=progress
+        job.model,
+        job.inputs,
+        job.plan,
+        job.needs,
+        device=job.device,
+        progress=progress,
+        spill=job.spill,
     ):
         representation = Representation(given, len(job.inputs))
         for row, neuroids in _score_layer(

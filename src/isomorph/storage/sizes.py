@@ -57,3 +57,12 @@ def format_size(n_bytes: int | float) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} TB"
+
+
+def format_duration(seconds: float) -> str:
+    """Write a duration as a person would: 40 seconds, 3 minutes, 2.5 hours."""
+    if seconds < 90:
+        return f"{max(round(seconds, -1 if seconds > 20 else 0), 1):.0f} seconds"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours"

@@ -1,0 +1,261 @@
+"""Features on disk: the same numbers as in memory, whatever interrupts the work."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from isomorph.extraction import FeatureExtractor, Model, extract_features, to_disk
+from isomorph.extraction.stored.contents import PROGRESS_NAME
+from isomorph.extraction.stored.formats import FORMATS
+from isomorph.stimuli import from_arrays, from_texts
+
+
+def network(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(144, 5))
+
+
+@pytest.fixture
+def inputs():
+    return torch.randn(11, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("format", sorted(FORMATS))
+def test_every_format_holds_what_memory_holds(format, inputs, tmp_path):
+    expected = extract_features(network(), inputs, progress=False, batch_size=4)
+    found = extract_features(
+        network(), inputs, out=tmp_path / "f", format=format, batch_size=4, progress=False
+    )
+    assert list(found) == list(expected)
+    assert found.ids == expected.ids
+    for name, item in expected.items():
+        stored = np.asarray(found[name]).reshape(item.shape)
+        np.testing.assert_array_equal(stored, item.numpy())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"pool": "max"},
+        {"project": 20, "seed": 1},
+        {"dtype": "float16"},
+        {"dtype": "bfloat16"},
+        {"flatten": True},
+        {"layers": [nn.ReLU, 1.0]},
+        {"tensor_fn": lambda rows: rows.flatten(1)[:, :3]},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_reductions_are_written_as_they_are_kept(options, inputs, tmp_path):
+    expected = extract_features(network(), inputs, progress=False, **options)
+    found = extract_features(network(), inputs, out=tmp_path, progress=False, **options)
+    assert list(found) == list(expected)
+    for name, item in expected.items():
+        assert found[name].shape == tuple(item.shape)
+        wide = item.float() if item.dtype == torch.bfloat16 else item
+        np.testing.assert_array_equal(found[name], wide.numpy())
+
+
+def test_groups_are_written_as_their_rows(tmp_path):
+    class Bag(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.embed = nn.Embedding(30, 4)
+
+        def forward(self, ids):
+            return self.embed(ids)
+
+    def tokens(text):
+        return torch.tensor([ord(letter) - 96 for letter in text])
+
+    stimuli = from_texts(["cat", "dog", "cow", "ant", "bee"], groups=[2, 1, 2, 1, 2])
+    model = Model(Bag(), tokens)
+    options = {"group": "mean", "pool": "mean", "progress": False}
+    expected = extract_features(model, stimuli, batch_size=2, **options)
+    found = extract_features(model, stimuli, batch_size=2, out=tmp_path, **options)
+    assert found.ids == ("2", "1")
+    np.testing.assert_array_equal(found["embed"], expected["embed"].numpy())
+
+
+# A forward pass that is slow enough to be killed in the middle, and a commit after each batch.
+SLOW = """
+import sys, time, torch
+from torch import nn
+from isomorph.extraction import extract_features, to_disk
+
+to_disk.SECONDS_BETWEEN_COMMITS = 0
+torch.manual_seed(0)
+torch.set_num_threads(1)
+module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(144, 5))
+inputs = torch.randn(40, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+pause = float(sys.argv[3])
+module[3].register_forward_hook(lambda *_: time.sleep(pause))
+extract_features(
+    module, inputs, out=sys.argv[1], format=sys.argv[2], batch_size=2, progress=False
+)
+print("done", flush=True)
+"""
+
+
+def run_slow(folder: Path, format: str, pause: float) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", SLOW, str(folder), format, str(pause)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def wait_for_progress(folder: Path) -> None:
+    """Wait until two more commits were made."""
+    seen: set[str] = set()
+    until = time.monotonic() + 60
+    while len(seen) < 3 and time.monotonic() < until:
+        with contextlib.suppress(FileNotFoundError):
+            seen.add((folder / PROGRESS_NAME).read_text())
+        time.sleep(0.01)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.iterdir()
+        if path.is_file() and path.suffix != ".json"
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["npy", "hdf5"])
+def test_a_killed_extraction_goes_on_and_gives_the_same_bytes(format, tmp_path):
+    with run_slow(tmp_path / "whole", format, 0) as whole:
+        assert "done" in whole.communicate(timeout=120)[0]
+    killed = 0
+    for _ in range(3):
+        with run_slow(tmp_path / "cut", format, 0.15) as work:
+            wait_for_progress(tmp_path / "cut")
+            if work.poll() is None:
+                work.send_signal(signal.SIGKILL)
+                killed += 1
+        assert not (tmp_path / "cut" / f"0.{format}").exists()  # nothing half-written has its name
+    assert killed == 3
+    with pytest.raises(ValueError, match=r"\d+ of 40"):
+        to_disk.load_features(tmp_path / "cut")
+    with run_slow(tmp_path / "cut", format, 0) as last:
+        assert "done" in last.communicate(timeout=120)[0]
+    assert digests(tmp_path / "cut") == digests(tmp_path / "whole")
+
+
+def interrupted(module, inputs, folder, after: int, **options):
+    """Run until the model has seen so many batches, then break."""
+    seen = 0
+
+    def count(*_):
+        nonlocal seen
+        seen += 1
+        if seen > after:
+            raise KeyboardInterrupt
+
+    handle = module[3].register_forward_hook(count)
+    with pytest.raises(KeyboardInterrupt):
+        extract_features(module, inputs, out=folder, progress=False, **options)
+    handle.remove()
+
+
+def test_what_is_done_is_not_done_again(inputs, tmp_path, monkeypatch):
+    monkeypatch.setattr(to_disk, "SECONDS_BETWEEN_COMMITS", 0)
+    module = network()
+    interrupted(module, inputs, tmp_path / "a", 4 + 3, batch_size=2)  # survey, three batches
+    sizes = []
+    handle = module[0].register_forward_hook(lambda _m, args, _o: sizes.append(len(args[0])))
+    found = extract_features(module, inputs, out=tmp_path / "a", progress=False, batch_size=2)
+    handle.remove()
+    assert sizes == [2, 3, 3, 3, 2, 2, 1]  # the survey, and what was left
+    expected = extract_features(module, inputs, batch_size=2, progress=False)
+    for name, item in expected.items():
+        np.testing.assert_array_equal(found[name], item.numpy())
+
+
+def test_another_batch_size_goes_on_in_the_first_one(inputs, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(to_disk, "SECONDS_BETWEEN_COMMITS", 0)
+    module = network()
+    interrupted(module, inputs, tmp_path / "a", 4 + 2, batch_size=3)
+    found = extract_features(module, inputs, out=tmp_path / "a", progress=False, batch_size=5)
+    assert "going on with 3, as the folder was begun, and not 5" in caplog.text
+    expected = extract_features(module, inputs, batch_size=3, progress=False)
+    np.testing.assert_array_equal(found["3"], expected["3"].numpy())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": network(1)}, r"weights: stored \w+…, asked for \w+…"),
+        ({"stimuli": "flipped"}, "stimuli: the order differs"),
+        ({"preprocess": "other"}, "preprocessing"),
+        ({"pool": "mean"}, "reduction|shape"),
+        ({"layers": "0"}, "layers"),
+        ({"precision": "bfloat16"}, "precision"),
+    ],
+)
+def test_a_folder_with_something_else_is_refused(change, message, tmp_path):
+    arrays = np.random.default_rng(0).integers(0, 255, (5, 8, 8, 3), dtype=np.uint8)
+    images = from_arrays(arrays, ids=list("abcde"))
+
+    def first(image):
+        return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1) / 255
+
+    def other(image):
+        return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1) / 127
+
+    extract_features(Model(network(), first), images, out=tmp_path, progress=False)
+    before = digests(tmp_path)
+    change = dict(change)
+    stimuli = images.subset([4, 3, 2, 1, 0]) if change.pop("stimuli", "") else images
+    model = Model(change.pop("model", network()), other if change.pop("preprocess", "") else first)
+    with pytest.raises(ValueError, match=message):
+        extract_features(model, stimuli, out=tmp_path, progress=False, **change)
+    assert digests(tmp_path) == before
+    found = extract_features(model, stimuli, out=tmp_path, progress=False, overwrite=True, **change)
+    assert found.ids == stimuli.ids
+
+
+class Clipped(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.clip = nn.Linear(4, 4), nn.Hardtanh(-50, 50)
+
+    def forward(self, x):
+        return self.clip(self.layer(x)) + 1
+
+
+def test_a_duplicate_by_chance_becomes_a_layer_on_disk_too(tmp_path):
+    inputs = torch.randn(9, 4, generator=torch.Generator().manual_seed(0))
+    inputs[7] *= 1000
+    found = extract_features(Clipped(), inputs, out=tmp_path, batch_size=4, progress=False)
+    assert list(found) == ["layer", "clip", "(root)"]
+    np.testing.assert_array_equal(found["clip"], np.clip(found["layer"], -50, 50))
+    again = extract_features(Clipped(), inputs, out=tmp_path, batch_size=4, progress=False)
+    assert list(again) == ["layer", "clip", "(root)"]
+
+
+def test_writing_needs_one_pass_whatever_the_limit(inputs, tmp_path):
+    extractor = FeatureExtractor(network(), inputs, memory_limit=7_000, progress=False)
+    assert len(extractor) > 1
+    passes = []
+    extractor.model.module[0].register_forward_hook(lambda *_: passes.append(1))
+    extractor.write(tmp_path)
+    assert len(passes) == 1
