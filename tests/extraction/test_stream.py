@@ -15,22 +15,9 @@ from torchvision import models
 from isomorph.extraction import FeatureExtractor, Model, extract_features
 from isomorph.extraction.stream import taps
 
-# Every family with its own tricks: in-place ReLU, shared modules, concatenation, residual sums,
-# windows, attention, channels-last blocks, auxiliary heads. (name, image side)
-ARCHITECTURES = [
-    ("alexnet", 64),
-    ("squeezenet1_1", 64),
-    ("vgg11", 32),
-    ("resnet18", 64),
-    ("densenet121", 64),
-    ("googlenet", 64),
-    ("mobilenet_v3_small", 64),
-    ("shufflenet_v2_x0_5", 64),
-    ("efficientnet_b0", 64),
-    ("convnext_tiny", 64),
-    ("swin_t", 64),
-    ("vit_b_16", 224),
-]
+# `test_architectures.py` does the same for some two hundred; these stand for a quick look.
+# (name, image side)
+ARCHITECTURES = [("alexnet", 64), ("resnet18", 64), ("shufflenet_v2_x0_5", 64), ("swin_t", 64)]
 
 
 def build(name: str) -> nn.Module:

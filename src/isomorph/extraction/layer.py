@@ -32,8 +32,9 @@ class Layer:
         Position in call order among the distinct layers; None for one that is not read.
     duplicate_of : str
         The layer that holds the same values; empty for a distinct one.
-    same_tensor : bool
-        Whether a duplicate is the same tensor, or only equal in value on both survey batches.
+    same_tensor_as : str
+        The first layer that is the very same tensor; empty for a duplicate that was only found equal
+        in value on the survey batches, which the stream checks over all stimuli.
     overwritten : bool
         Whether a later operation of the model writes over this output in place.
     left_out : str
@@ -55,7 +56,7 @@ class Layer:
     batch: BatchAxis | None
     index: int | None = None
     duplicate_of: str = ""
-    same_tensor: bool = False
+    same_tensor_as: str = ""
     overwritten: bool = False
     left_out: str = ""
     channels: int | None = None
@@ -67,6 +68,11 @@ class Layer:
     def name(self) -> str:
         """``features.10``, ``layer1.0.relu#1``, ``attn[0]``, ``layer1.0:add``."""
         return layer_name(self.path, self.call, self.leaf)
+
+    @property
+    def same_tensor(self) -> bool:
+        """Whether a duplicate is the same tensor as its original, and not only equal in value."""
+        return bool(self.duplicate_of) and self.same_tensor_as == self.duplicate_of
 
     @property
     def key(self) -> tuple[str, int, str]:

@@ -108,12 +108,14 @@ class Plan:
         return choose_layers(self, layers)
 
     def promoted(self, name: str) -> Plan:
-        """Make a duplicate a layer of its own; indices are counted anew."""
+        """Make a duplicate a layer of its own, with those that are the same tensor as it."""
         layers: list[Layer] = []
         index = 0
         for layer in self.layers:
             if layer.name == name:
-                layer = replace(layer, duplicate_of="", same_tensor=False)
+                layer = replace(layer, duplicate_of="", same_tensor_as="")
+            elif layer.same_tensor_as == name:
+                layer = replace(layer, duplicate_of=name)
             if not layer.left_out and not layer.duplicate_of:
                 layer = replace(layer, index=index)
                 index += 1

@@ -221,7 +221,7 @@ def run_pass(
     """
     layers = [plan[name] for name in sinks]
     echoes = [
-        layer for layer in plan.layers if layer.duplicate_of in sinks and not layer.same_tensor
+        layer for layer in plan.layers if layer.duplicate_of in sinks and not layer.same_tensor_as
     ]
     echo = Echo({layer.duplicate_of for layer in echoes})
     step = Step(torch.empty(0), 0)

@@ -319,7 +319,7 @@ def _places(path: str, modules: Mapping[str, nn.Module]) -> list[tuple[str, str]
 def _mark_duplicates(
     layers: list[Layer], small: Mapping[Key, _Capture], large: Mapping[Key, _Capture]
 ) -> list[Layer]:
-    by_identity: dict[tuple[Any, ...], Layer] = {}
+    by_identity: dict[tuple[Any, ...], tuple[str, Layer]] = {}  # the first one, its original
     by_glance: dict[tuple[Any, ...], list[Layer]] = {}
     marked: list[Layer] = []
     index = 0
@@ -329,11 +329,10 @@ def _mark_duplicates(
             continue
         contents = _contents(layer, small, large)
         identity = (*small[layer.key].identity, *large[layer.key].identity)
-        original = by_identity.get(identity)
+        first, original = by_identity.get(identity, ("", None))
         # The same memory and version, and yet other values: something wrote past torch's counter.
         if original is not None and not _equal(contents, _contents(original, small, large)):
-            original = None
-        same = original is not None
+            first, original = "", None
         glance = _glance(contents)
         if original is None and _tells(contents):
             original = next(
@@ -345,10 +344,10 @@ def _mark_duplicates(
                 None,
             )
         if original is not None:
-            by_identity.setdefault(identity, original)
-            marked.append(replace(layer, duplicate_of=original.name, same_tensor=same))
+            by_identity.setdefault(identity, (layer.name, original))
+            marked.append(replace(layer, duplicate_of=original.name, same_tensor_as=first))
             continue
-        by_identity[identity] = layer
+        by_identity[identity] = (layer.name, layer)
         by_glance.setdefault(glance, []).append(layer)
         marked.append(replace(layer, index=index))
         index += 1
