@@ -31,7 +31,16 @@ from bench.peers import (
     plain_forward,
 )
 from bench.timing import side_by_side
-from isomorph.extraction import FeatureExtractor, Model, extract_features
+from isomorph.extraction import (
+    FeatureExtractor,
+    Inputs,
+    Model,
+    Plan,
+    extract_features,
+    fresh_on,
+    ready,
+)
+from isomorph.extraction.stream import taps
 from isomorph.stimuli import from_folder
 from isomorph.zoo import load_model
 
@@ -87,6 +96,25 @@ def ours(model: Model, folder: Path, batch_size: int, **options: Any) -> dict[st
 def surveyed(model: Model, folder: Path, batch_size: int) -> dict[str, Any]:
     """The part of ours that does not grow with the number of images."""
     FeatureExtractor(model, from_folder(folder), batch_size=batch_size, progress=False)
+    return {}
+
+
+def planned(model: Model, folder: Path) -> Plan:
+    """Survey a network with a few of the images."""
+    return FeatureExtractor(model, from_folder(folder), progress=False).plan
+
+
+def tapped(model: Model, folder: Path, batch_size: int, plan: Plan) -> dict[str, Any]:
+    """Hooks on every layer that read nothing, over a survey made before: what tapping costs."""
+    inputs = Inputs(model, from_folder(folder), batch_size=batch_size)
+    device = torch.device("cpu")
+    with (
+        ready(model, device),
+        torch.inference_mode(),
+        taps(model, plan.distinct, lambda _layer, _rows: None) as run_batch,
+    ):
+        for step in inputs.steps():
+            run_batch(fresh_on(step.inputs, device))
     return {}
 
 
@@ -152,6 +180,7 @@ def speed_rows(model: Model, folder: Path, n: int, batch_size: int) -> dict[str,
         "plain decode + forward": of(plain_forward, folder),
         "forward only": of(forward_only, inputs),
         "isomorph, survey and plan alone": of(surveyed, folder),
+        "isomorph, taps that read nothing": of(tapped, folder, plan=planned(model, folder)),
         "isomorph, one value of every layer": of(ours, folder, tensor_fn=first_value),
         'isomorph, every layer, pool="mean"': of(ours, folder, pool="mean"),
         "isomorph, every layer, raw to memory": too_large(raw_bytes)

@@ -86,7 +86,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(caplog):
     module.limit = 3
     module.sizes.clear()
     halved = extract_features(module, inputs, batch_size=8, progress=False)
-    assert module.sizes == [2, 3, 3, 3, 8, 4, 2, 2, 4, 2, 2, 3]
+    assert module.sizes == [2, 3, 3, 8, 4, 2, 2, 4, 2, 2, 3]
     assert "out of memory on cpu with 8 stimuli a batch; going on with 4" in caplog.text
     assert list(halved) == list(whole)
     for name, item in whole.items():

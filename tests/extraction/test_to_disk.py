@@ -178,12 +178,12 @@ def interrupted(module, inputs, folder, after: int, **options):
 def test_what_is_done_is_not_done_again(inputs, tmp_path, monkeypatch):
     monkeypatch.setattr(to_disk, "SECONDS_BETWEEN_COMMITS", 0)
     module = network()
-    interrupted(module, inputs, tmp_path / "a", 4 + 3, batch_size=2)  # survey, three batches
+    interrupted(module, inputs, tmp_path / "a", 3 + 3, batch_size=2)  # survey, three batches
     sizes = []
     handle = module[0].register_forward_hook(lambda _m, args, _o: sizes.append(len(args[0])))
     found = extract_features(module, inputs, out=tmp_path / "a", progress=False, batch_size=2)
     handle.remove()
-    assert sizes == [2, 3, 3, 3, 2, 2, 1]  # the survey, and what was left
+    assert sizes == [2, 3, 3, 2, 2, 1]  # the survey, and what was left
     expected = extract_features(module, inputs, batch_size=2, progress=False)
     for name, item in expected.items():
         np.testing.assert_array_equal(found[name], item.numpy())
@@ -192,7 +192,7 @@ def test_what_is_done_is_not_done_again(inputs, tmp_path, monkeypatch):
 def test_another_batch_size_goes_on_in_the_first_one(inputs, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(to_disk, "SECONDS_BETWEEN_COMMITS", 0)
     module = network()
-    interrupted(module, inputs, tmp_path / "a", 4 + 2, batch_size=3)
+    interrupted(module, inputs, tmp_path / "a", 3 + 2, batch_size=3)
     found = extract_features(module, inputs, out=tmp_path / "a", progress=False, batch_size=5)
     assert "going on with 3, as the folder was begun, and not 5" in caplog.text
     expected = extract_features(module, inputs, batch_size=3, progress=False)

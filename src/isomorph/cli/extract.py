@@ -62,14 +62,12 @@ def run_extract(
         raise ValueError("--stimuli: expected a folder of images, got none (or use --show).")
     if out is not None:
         check_folder(out, "--out")
-    # The structure needs no trained weights, and so no download.
-    loaded = load_model(
-        model,
-        weights=None
-        if weights == "random" or (weights is None and stimuli is None)
-        else weights or "default",
-        seed=seed,
-    )
+    if weights is None:
+        # The structure needs no trained weights, and so no download.
+        untrained = stimuli is None and "@" not in model
+        loaded = load_model(model, weights=None if untrained else "default", seed=seed)
+    else:
+        loaded = load_model(model, weights=None if weights == "random" else weights, seed=seed)
     extractor = FeatureExtractor(
         loaded,
         procedural_images(SHOWN_STIMULI, seed=0) if stimuli is None else stimuli,

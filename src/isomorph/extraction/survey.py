@@ -126,9 +126,9 @@ def survey_model(
     flattened values are equal for both batches. Values that are constant over both batches prove
     nothing and do not make a duplicate; the stream checks the others over all stimuli.
 
-    The larger batch runs again in reversed order, and once more with other stimuli. A module whose
-    calls or shapes differ (experts that are chosen by the data) is left out: its rows cannot be
-    told apart in a stream.
+    A third batch holds other stimuli, or the same in reversed order. A module whose calls or shapes
+    differ (experts that are chosen by the data) is left out: its rows cannot be told apart in a
+    stream.
     """
     n_small, n_large = SURVEY_SIZES
     running = ready(model, device, precision=precision, channels_last=channels_last, unfused=ops)
@@ -138,13 +138,11 @@ def survey_model(
             return fresh_on(take(inputs, rows), device, channels_last=channels_last)
 
         runs = [_run(model, batch(slice(0, n)), ops) for n in (n_small, n_large)]
-        # Again in other company: what follows the order, or the values, is no map of stimuli.
+        # Again in other company: calls and shapes that follow it are no maps of stimuli.
         shapes = {key: tuple(item.copy.shape) for key, item in runs[1].captures.items()}
-        turned = list(reversed(range(n_large)))
-        unsteady = _unlike(shapes, _run_shapes(model, batch(turned), ops))
-        if batch_size_of(inputs) >= 2 * n_large:
-            others = batch(slice(n_large, 2 * n_large))
-            unsteady |= _unlike(shapes, _run_shapes(model, others, ops))
+        more = batch_size_of(inputs) >= 2 * n_large
+        others = slice(n_large, 2 * n_large) if more else list(reversed(range(n_large)))
+        unsteady = _unlike(shapes, _run_shapes(model, batch(others), ops))
     small, large = runs[0].captures, runs[1].captures
     modules = {path: module for module, path in module_names(model.module).items()}
     blocks = block_paths(model.module)
