@@ -60,31 +60,33 @@ def as_tensor(array):
     return torch.from_numpy(array).permute(2, 0, 1).float() / 255
 
 
-@pytest.mark.parametrize(
-    "give",
-    [
-        lambda array, i: as_tensor(array),
-        lambda array, i: (as_tensor(array), i),
-        lambda array, i: {"input": as_tensor(array), "label": i},
-        lambda array, i: Image.fromarray(array),
-        lambda array, i: (Image.fromarray(array), i),
-    ],
-    ids=["tensor", "pair", "named", "image", "image pair"],
-)
-@pytest.mark.parametrize("loaded", [False, True])
-def test_data_sets_and_loaders_give_what_arrays_give(arrays, expected, give, loaded):
-    if loaded and not isinstance(give(arrays[0], 0), torch.Tensor | tuple | dict):
-        pytest.skip("a loader cannot put images together")
-    stimuli = Numbered(arrays, give)
-    if loaded:
-        if isinstance(give(arrays[0], 0), tuple) and isinstance(give(arrays[0], 0)[0], Image.Image):
-            pytest.skip("a loader cannot put images together")
-        stimuli = DataLoader(stimuli, batch_size=2)
+TENSORS = {
+    "tensor": lambda array, i: as_tensor(array),
+    "pair": lambda array, i: (as_tensor(array), i),
+    "named": lambda array, i: {"input": as_tensor(array), "label": i},
+}
+PICTURES = {
+    "image": lambda array, i: Image.fromarray(array),
+    "image pair": lambda array, i: (Image.fromarray(array), i),
+}
+
+
+def check_loaded(stimuli, expected):
     features = extract_features(
         Model(network(), to_tensor), stimuli, "0", progress=False, batch_size=3
     )
     torch.testing.assert_close(features["0"], expected)
     assert features.ids == tuple(f"stimulus-{i}" for i in range(7))
+
+
+@pytest.mark.parametrize("kind", [*TENSORS, *PICTURES])
+def test_data_sets_give_what_arrays_give(arrays, expected, kind):
+    check_loaded(Numbered(arrays, (TENSORS | PICTURES)[kind]), expected)
+
+
+@pytest.mark.parametrize("kind", TENSORS)
+def test_loaders_give_what_arrays_give(arrays, expected, kind):
+    check_loaded(DataLoader(Numbered(arrays, TENSORS[kind]), batch_size=2), expected)
 
 
 def test_an_image_folder_brings_its_paths(class_folder, arrays, expected):
@@ -151,6 +153,8 @@ def test_texts_are_padded_to_the_longest_and_pooled_under_the_mask(side):
     assert raw["embed"].shape == (4, 12, 6)
     found = extract_features(model, from_texts(texts), "embed", tokens="mean", progress=False)
     table = model.module.embed.weight.detach()
+    cat, padding = [3, 1, 20], [39] * 9
+    assert torch.equal(raw["embed"][0], table[padding + cat if side == "left" else cat + padding])
     for row, text in enumerate(texts):
         rows = table[[ord(letter) - 96 for letter in text[:12]]]
         torch.testing.assert_close(found["embed"][row], rows.mean(dim=0))

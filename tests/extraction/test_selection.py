@@ -70,6 +70,18 @@ def test_a_mixed_list_gives_each_layer_once_in_order(resnet):
     assert names(chosen) == ["conv1", "layer1.0.conv1", "layer1.1.conv1", "fc"]
 
 
+def test_an_exclamation_mark_leaves_out(resnet):
+    without = resnet.select("!layer1.*")
+    assert names(without) == [n for n in names(resnet.distinct) if not n.startswith("layer1.")]
+    assert resnet.select(["!layer1.*", "!conv1"]) == tuple(
+        layer for layer in without if layer.name != "conv1"
+    )
+    some = resnet.select([nn.Conv2d, "!layer*"])
+    assert names(some) == ["conv1"]
+    with pytest.raises(UnknownNameError, match="unknown layer 'konv1'. Did you mean 'conv1'"):
+        resnet.select("!konv1")
+
+
 @pytest.mark.parametrize(
     ("asked", "error", "message"),
     [

@@ -33,8 +33,8 @@ class Layer:
     duplicate_of : str
         The layer that holds the same values; empty for a distinct one.
     same_tensor_as : str
-        The first layer that is the very same tensor; empty for a duplicate that was only found equal
-        in value on the survey batches, which the stream checks over all stimuli.
+        The first layer that is the very same tensor; empty for a duplicate that was only found
+        equal in value on the survey batches, which the stream checks over all stimuli.
     overwritten : bool
         Whether a later operation of the model writes over this output in place.
     left_out : str
