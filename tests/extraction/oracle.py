@@ -162,17 +162,13 @@ def extracted(module: nn.Module, batch: Any, **options: Any):
     """Give the engine's plan and its maps, flattened."""
     options = {"batch_size": N, "flatten": True, "progress": False, "device": "cpu", **options}
     extractor = FeatureExtractor(Model(module), batch, **options)
-    for attempt in range(5):
-        maps: dict[str, torch.Tensor] = {}
-        try:
-            for group in extractor:
-                maps.update({name: features.clone() for name, features in group.items()})
-            return extractor.plan, maps
-        except RuntimeError as error:
-            # A stimulus after the first ones may unmask a duplicate; the plan is then mended.
-            if "iterate again" not in str(error) or attempt == 4:
-                raise
-    raise AssertionError
+    maps: dict[str, torch.Tensor] = {}
+    for group in extractor:
+        maps.update({name: features.clone() for name, features in group.items()})
+    # A layer that the stimuli show to be no duplicate comes in a pass of its own, after the others.
+    order = [layer.name for layer in extractor.plan.layers]
+    names = sorted(maps, key=lambda name: order.index(name.partition("[:")[0]))  # slices stay put
+    return extractor.plan, {name: maps[name] for name in names}
 
 
 def differences(module: nn.Module, stimuli: Any, **options: Any) -> list[str]:

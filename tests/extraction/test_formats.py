@@ -15,7 +15,7 @@ import pytest
 import safetensors.numpy
 import scipy.io
 
-from isomorph.extraction import formats
+from isomorph.extraction.stored import formats
 from isomorph.extraction.stored.formats import FORMATS, row_blocks
 
 IDS = ["a.png", 'quote".png', "comma,.png", "Ü ü.png", "", "NA", "007"]

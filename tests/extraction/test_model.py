@@ -73,3 +73,12 @@ def test_weights_hash_ignores_order_and_sees_every_value():
     renamed = {"c" if name == "a" else name: value for name, value in state.items()}
     assert hash_state_dict(state) == hash_state_dict(turned)
     assert len({hash_state_dict(s) for s in (state, changed, renamed)}) == 3
+
+
+def test_modules_that_cannot_be_hooked_are_refused():
+    with pytest.warns((DeprecationWarning, FutureWarning)):
+        scripted = torch.jit.script(nn.Linear(3, 2))
+    with pytest.raises(TypeError, match="got a scripted .* Give it as it was before"):
+        Model(scripted)
+    with pytest.raises(ValueError, match="got a lazy LazyLinear that has none yet. Run it once"):
+        Model(nn.LazyLinear(3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -179,3 +180,17 @@ def test_the_axis_of_the_stimuli_can_be_named():
     assert torch.equal(forced["second"], expected.T)
     refused = FeatureExtractor(module, inputs, input_dim={"first": 1, "second": 0}, progress=False)
     assert "input_dim names axis 1, which has 3 entries for 2" in refused.plan["first"].left_out
+
+
+def test_what_is_easily_mistaken_is_explained(resnet):
+    assert resnet.select("0.5") == resnet.select(0.5) == resnet.select([np.float32(0.5)])
+    with pytest.raises(TypeError, match=r"got a module \(Linear\). Name it as the plan does"):
+        resnet.select(nn.Linear(3, 3))
+    with pytest.raises(ValueError, match="the predicate .* raised AttributeError"):
+        resnet.select(lambda layer: layer.nmae == "fc")
+    with pytest.raises(UnknownNameError, match="unknown layer 'typo'"):
+        resnet.select(["!conv1", "!typo"])
+    with pytest.raises(UnknownNameError, match=r"unknown layer 'frist'.* named by input_dim="):
+        FeatureExtractor(nn.Linear(3, 3), torch.zeros(3, 3), input_dim={"frist": 0})
+    with pytest.raises(TypeError, match="input_dim: expected an axis"):
+        FeatureExtractor(nn.Linear(3, 3), torch.zeros(3, 3), input_dim="0")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -201,20 +202,28 @@ def test_a_shape_that_differs_from_the_plan_is_an_error():
         list(extractor)
 
 
-def test_a_layer_that_does_not_appear_is_an_error():
-    class Skipping(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = nn.Linear(4, 4)
-            self.runs = 0
+class Skipping(nn.Module):
+    """Takes its detour for some stimuli alone."""
 
-        def forward(self, x):
-            self.runs += 1
-            return self.layer(x) if self.runs < 4 else x
+    def __init__(self):
+        super().__init__()
+        self.first, self.detour = nn.Linear(4, 4), nn.Linear(4, 4)
 
-    extractor = FeatureExtractor(Model(Skipping()), torch.randn(4, 4), progress=False)
-    with pytest.raises(RuntimeError, match="planned layers did not appear: layer"):
-        list(extractor)
+    def forward(self, x):
+        y = self.first(x)
+        return self.detour(y) if x[:, 0].max() < 100 else y
+
+
+def test_a_layer_that_some_stimuli_pass_over_is_left_out_with_a_warning(caplog):
+    inputs = torch.randn(20, 4)
+    inputs[6, 0] = 1000  # not among the survey's
+    extractor = FeatureExtractor(Skipping(), inputs, batch_size=4, layers="!(root)", progress=False)
+    (maps,) = extractor
+    assert list(maps) == ["first"]
+    assert "planned layers did not appear: detour" in caplog.text
+    assert extractor.plan["detour"].left_out == "not called for all stimuli"
+    with pytest.raises(RuntimeError, match=r"did not appear: detour\..*layers=\['!detour'\]"):
+        extract_features(Skipping(), inputs, "detour", batch_size=4, progress=False)
 
 
 def test_inputs_are_not_changed_by_an_in_place_model():
@@ -255,18 +264,130 @@ class Clipped(nn.Module):
         return self.clip(self.layer(x)) + 1
 
 
-def test_a_duplicate_by_chance_is_found_over_all_stimuli():
-    inputs = torch.randn(9, 4)
+def test_a_duplicate_by_chance_is_found_over_all_stimuli(caplog):
+    inputs = torch.randn(9, 4, generator=torch.Generator().manual_seed(0))
     inputs[7] *= 1000
-    extractor = FeatureExtractor(Model(Clipped()), inputs, batch_size=4, progress=False)
+    module = Clipped()
+    extractor = FeatureExtractor(Model(module), inputs, batch_size=4, progress=False)
     assert extractor.plan["clip"].duplicate_of == "layer"
-    with pytest.raises(RuntimeError, match="layer clip equals layer for the stimuli of the survey"):
-        list(extractor)
+    groups = [dict(group) for group in extractor]
+    assert "layer clip equals layer for the stimuli of the survey" in caplog.text
+    assert [list(group) for group in groups] == [["layer", "(root)"], ["clip"]]
     assert [layer.index for layer in extractor.plan.distinct] == [0, 1, 2]
-    (maps,) = extractor
+    maps = extract_features(module, inputs, batch_size=4, progress=False)
     assert list(maps) == ["layer", "clip", "(root)"]
     assert torch.equal(maps["clip"], maps["layer"].clamp(-50, 50))
+    assert torch.equal(groups[1]["clip"], maps["clip"])
     assert not torch.equal(maps["clip"], maps["layer"])
+    tight = FeatureExtractor(module, inputs, batch_size=4, memory_limit=100, progress=False)
+    kept: dict[str, torch.Tensor] = {}
+    for group in tight:
+        kept.update(group)
+    parts = {name: [] for name in maps}
+    for name, item in kept.items():
+        parts[name.partition("[:")[0]].append(item)
+    for name, item in maps.items():
+        assert torch.equal(torch.cat(parts[name], dim=1), item)
+    assert extract_features(module, inputs, dry_run=True, progress=False).n_passes >= 1
+
+
+def test_a_recurrence_over_the_batch_is_no_map_of_stimuli():
+    class Wrong(nn.Module):
+        """The usual mistake: batch first is not asked for, so that time runs over the stimuli."""
+
+        def __init__(self):
+            super().__init__()
+            self.first, self.rnn = nn.Linear(5, 5), nn.LSTM(5, 4)
+
+        def forward(self, x):
+            return self.rnn(self.first(x))[0]
+
+    plan = FeatureExtractor(Wrong(), torch.randn(12, 7, 5), progress=False).plan
+    assert plan.names() == ["first"]
+    assert "values change with its batch" in plan["rnn[0]"].left_out
+
+
+def test_two_threads_on_one_model_do_not_mix():
+    module = build("alexnet")
+    batches = [images(6, 64), images(6, 64).flip(0) * 2]
+    alone = [extract_features(module, batch, batch_size=2, progress=False) for batch in batches]
+    with ThreadPoolExecutor(2) as pool:
+        both = list(
+            pool.map(lambda x: extract_features(module, x, batch_size=2, progress=False), batches)
+        )
+    for expected, found in zip(alone, both, strict=True):
+        for name, item in expected.items():
+            torch.testing.assert_close(found[name], item, rtol=1e-4, atol=1e-5)
+
+
+def test_a_function_that_calls_the_model_is_no_pass_of_it():
+    class Lens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.a, self.b, self.head = (nn.Linear(4, 4) for _ in range(3))
+
+        def forward(self, x):
+            return self.head(self.b(self.a(x)))
+
+    module, inputs = Lens(), torch.randn(8, 4)
+    raw = extract_features(module, inputs, progress=False)
+    seen = extract_features(
+        module, inputs, ["a", "b", "head"], tensor_fn=module.head, progress=False, batch_size=3
+    )
+    for name in ("a", "b", "head"):
+        with torch.no_grad():
+            torch.testing.assert_close(seen[name], module.head(raw[name]))
+
+
+class Counting(nn.Module):
+    """Counts its calls in a buffer, keeps what it made, and uses gradients inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.register_buffer("calls", torch.zeros(1))
+        self.cache = None
+
+    def forward(self, x):
+        self.calls += 1
+        if self.cache is None:
+            self.cache = x.new_ones(4)
+        with torch.enable_grad():
+            y = x.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(self.layer(y).square().sum(), y)
+        return slope * self.cache
+
+
+def test_the_model_is_left_as_it_was_and_can_be_trained_on():
+    module, inputs = Counting(), torch.randn(9, 4)
+    extract_features(module, inputs, batch_size=4, progress=False)
+    assert float(module.calls) == 0
+    loss = (module.layer(inputs) * module.cache).sum()
+    loss.backward()
+
+
+def test_the_last_batch_is_not_of_one_stimulus():
+    sizes = []
+
+    class Squeezing(nn.Module):
+        def forward(self, x):
+            sizes.append(len(x))
+            return x.squeeze() + 1
+
+    found = extract_features(Squeezing(), torch.randn(9, 4), batch_size=4, progress=False)
+    assert found["(root)"].shape == (9, 4)
+    assert sizes[-3:] == [4, 3, 2]
+
+
+def test_values_that_are_no_array_are_left_out_with_the_reason():
+    class Sparse(nn.Module):
+        def forward(self, x):
+            return {"dense": x, "sparse": x.to_sparse(), "twice": 2 * x}
+
+    plan = FeatureExtractor(Sparse(), torch.randn(5, 4), progress=False).plan
+    assert plan["(root)[sparse]"].left_out == "its values are sparse"
+    assert plan.names() == ["(root)[dense]", "(root)[twice]"]
 
 
 def test_true_duplicates_stay_duplicates():

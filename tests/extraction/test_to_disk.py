@@ -183,7 +183,7 @@ def test_what_is_done_is_not_done_again(inputs, tmp_path, monkeypatch):
     handle = module[0].register_forward_hook(lambda _m, args, _o: sizes.append(len(args[0])))
     found = extract_features(module, inputs, out=tmp_path / "a", progress=False, batch_size=2)
     handle.remove()
-    assert sizes == [2, 3, 3, 2, 2, 1]  # the survey, and what was left
+    assert sizes == [2, 3, 5, 2, 2, 1]  # the survey, and what was left
     expected = extract_features(module, inputs, batch_size=2, progress=False)
     for name, item in expected.items():
         np.testing.assert_array_equal(found[name], item.numpy())

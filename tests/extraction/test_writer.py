@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isomorph.extraction import contents
+from isomorph.extraction.stored import contents
 from isomorph.extraction.stored.disk import DiskFullError, exactly, is_full, join_intervals
 from isomorph.extraction.stored.folder import load_features
 from isomorph.extraction.stored.formats import FORMATS

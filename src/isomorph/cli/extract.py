@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +11,9 @@ import pandas as pd
 
 from isomorph.cli.show import show_heading, show_line, show_pairs, show_table
 from isomorph.extraction import FeatureExtractor, Plan
+from isomorph.extraction.extractor import check_target
 from isomorph.stimuli import procedural_images
-from isomorph.storage import check_folder, format_duration, format_size
+from isomorph.storage import format_duration, format_size
 from isomorph.zoo import load_model
 
 SHOWN_STIMULI = 3
@@ -61,7 +61,7 @@ def run_extract(
     if stimuli is None and not show:
         raise ValueError("--stimuli: expected a folder of images, got none (or use --show).")
     if out is not None:
-        check_folder(out, "--out")
+        check_target(out, format)
     if weights is None:
         # The structure needs no trained weights, and so no download.
         untrained = stimuli is None and "@" not in model
@@ -71,7 +71,7 @@ def run_extract(
     extractor = FeatureExtractor(
         loaded,
         procedural_images(SHOWN_STIMULI, seed=0) if stimuli is None else stimuli,
-        layers=None if layers is None else [_read_layer(text) for text in layers.split()],
+        layers=None if layers is None else layers.split(),
         **options,
     )
     if show:
@@ -127,7 +127,3 @@ def show_plan(plan: Plan, *, chosen_only: bool = False) -> None:
         show_line(
             f"never called (fused into their parents, or unused): {', '.join(plan.never_called)}"
         )
-
-
-def _read_layer(text: str) -> str | float:
-    return float(text) if re.fullmatch(r"\d*\.\d+", text) else text

@@ -50,7 +50,15 @@ def plain_errors() -> Iterator[None]:
     show_log(logging.WARNING)
     try:
         yield
-    except (ValueError, TypeError, LookupError, OSError, MemoryError, RuntimeError) as error:
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        OSError,
+        MemoryError,
+        RuntimeError,
+        ImportError,
+    ) as error:
         if os.environ.get("ISOMORPH_TRACEBACK"):
             raise
         show_error(error)

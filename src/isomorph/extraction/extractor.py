@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,16 @@ from isomorph.extraction.planning import chosen_layers, survey_inputs
 from isomorph.extraction.reductions import Reducer, Reduction, check_tokens
 from isomorph.extraction.selection import LayersAsked
 from isomorph.extraction.sinks import BufferSink
-from isomorph.extraction.stream import FalseDuplicateError, RunSettings, run_pass
+from isomorph.extraction.stored import FORMATS
+from isomorph.extraction.stream import (
+    AbsentLayersError,
+    FalseDuplicateError,
+    RunSettings,
+    run_pass,
+)
 from isomorph.extraction.to_disk import write_features
 from isomorph.registry import unknown_name
-from isomorph.storage import show_log_in_notebooks
+from isomorph.storage import check_folder, show_log_in_notebooks
 
 logger = logging.getLogger(__name__)
 
@@ -130,6 +137,8 @@ class FeatureExtractor:
         progress: bool = True,
     ) -> None:
         show_log_in_notebooks()
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise ValueError(f"seed: expected a whole number of 0 or more, got {seed!r}.")
         if output not in OUTPUTS:
             raise unknown_name("output", output, OUTPUTS)
         self.model = (model if isinstance(model, Model) else Model(model)).with_true_uid()
@@ -184,21 +193,57 @@ class FeatureExtractor:
 
     def estimate(self) -> Estimate:
         """Say what the extraction costs; one small batch of each pass is timed, nothing is kept."""
-        return estimate_passes(
-            self.model, self.inputs, self.plan, self.settings, self.reducers, self._sinks
-        )
+        while True:
+            try:
+                return estimate_passes(
+                    self.model, self.inputs, self.plan, self.settings, self.reducers, self._sinks
+                )
+            except FalseDuplicateError as error:
+                logger.warning("%s It is read too.", error)
+                self.read_apart(error.layer)
 
     def write(self, folder: str | Path, **options: Any) -> Any:
         """Write all layers to a folder in one forward pass; see `extract_features`."""
         return write_features(self, folder, progress=self._progress, **options)
 
     def __iter__(self) -> Iterator[Group]:
-        """Yield one dict of {layer: (n_rows, ...) map} for each forward pass."""
-        try:
-            yield from self._groups()
-        except FalseDuplicateError as error:
-            self.read_apart(error.layer)
-            raise RuntimeError(f"{error} The plan now reads it: iterate again.") from error
+        """Yield one dict of {layer: (n_rows, ...) map} for each forward pass.
+
+        A layer that was taken for a duplicate by chance is read in a pass of its own (with a
+        warning) as soon as the stimuli show it.
+        """
+        with tqdm(
+            total=len(self.plan.passes) * self.inputs.n_stimuli,
+            unit="stimulus",
+            disable=not self._progress,
+            leave=False,
+        ) as bar:
+            number = 0
+            while number < len(self.plan.passes):
+                if len(self.plan.passes) > 1:
+                    bar.set_description_str(f"forward pass {number + 1} of {len(self.plan.passes)}")
+                before = bar.n
+                try:
+                    group = self._group(self.plan.passes[number], bar.update)
+                except FalseDuplicateError as error:
+                    logger.warning("%s It is read too.", error)
+                    self._insert_passes(error.layer, number + 1)
+                    bar.update(before - bar.n)
+                    bar.total = len(self.plan.passes) * self.inputs.n_stimuli
+                    continue
+                except AbsentLayersError as error:
+                    plan = self.plan.without(error.names, "not called for all stimuli")
+                    if not plan.passes:
+                        raise
+                    logger.warning("%s They are left out.", str(error).partition(" Leave")[0])
+                    self.plan = plan
+                    bar.update(before - bar.n)
+                    continue
+                yield group
+                number += 1
+                if number < len(self.plan.passes):
+                    group.release()
+                del group
 
     def read_apart(self, layer: Layer) -> None:
         """Mend the plan, in which a layer was taken for a duplicate: read it too, on its own."""
@@ -206,6 +251,19 @@ class FeatureExtractor:
         plan = self.plan.promoted(layer.name)
         chosen = tuple(item for item in plan.distinct if item.name in read)
         self._schedule(plan, chosen, plan.memory_limit)
+
+    def _insert_passes(self, layer: Layer, position: int) -> None:
+        """As `read_apart`, while groups are being given: the layer comes in passes of its own."""
+        passes, reducers = self.plan.passes, self.reducers
+        plan = self.plan.promoted(layer.name)
+        self._schedule(plan, (plan[layer.name],), plan.memory_limit)
+        own = self.plan.passes
+        self.reducers |= reducers
+        self.plan = replace(
+            self.plan,
+            passes=(*passes[:position], *own, *passes[position:]),
+            kept={**plan.kept, **self.plan.kept},
+        )
 
     def _schedule(self, plan: Plan, chosen: tuple[Layer, ...], budget: int) -> None:
         self.reducers = {layer.name: Reducer(self.reduction, layer) for layer in chosen}
@@ -223,6 +281,7 @@ class FeatureExtractor:
                 for layer in chosen
                 if math.prod(shapes[layer.name]) != layer.n_features
             },
+            itemsize=width,
         )
 
     def _sinks(self, parts: tuple[Part, ...], n_rows: int) -> dict[str, list[BufferSink]]:
@@ -238,24 +297,6 @@ class FeatureExtractor:
             sinks[part.layer] = [BufferSink(buffer, part.columns)]
         return sinks
 
-    def _groups(self) -> Iterator[Group]:
-        passes = self.plan.passes
-        bar = tqdm(
-            total=len(passes) * self.inputs.n_stimuli,
-            unit="stimulus",
-            disable=not self._progress,
-            leave=False,
-        )
-        with bar:
-            for number, parts in enumerate(passes, start=1):
-                if len(passes) > 1:
-                    bar.set_description_str(f"forward pass {number} of {len(passes)}")
-                group = self._group(parts, bar.update)
-                yield group
-                if number < len(passes):
-                    group.release()
-                del group
-
     def _group(self, parts: tuple[Part, ...], tick: Callable[[int], Any]) -> Group:
         sinks = self._sinks(parts, len(self.inputs))
         run_pass(
@@ -264,7 +305,7 @@ class FeatureExtractor:
             self.plan,
             sinks,
             self.settings,
-            reducers=None if self._keeps_all() else self.reducers,
+            reducers=None if self.reduction.keeps_all else self.reducers,
             tick=tick,
         )
         group = Group(self.ids, self.plan)
@@ -274,9 +315,6 @@ class FeatureExtractor:
                 buffer = buffer.view(len(buffer), *self.shape_of(part.layer))
             group[part.name] = as_kind(buffer, self._output)
         return group
-
-    def _keeps_all(self) -> bool:
-        return self.reduction.keeps_all
 
 
 def _has_class_token(model: Model) -> bool:
@@ -293,6 +331,7 @@ def extract_features(
     *,
     out: str | Path | None = None,
     format: str = "npy",
+    rows_per_file: int | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
     **options: Any,
@@ -310,6 +349,8 @@ def extract_features(
     format : str
         Of the files: ``"npy"``, ``"hdf5"``, ``"mat"``, ``"csv"``, ``"txt"``, ``"safetensors"``,
         ``"zarr"``.
+    rows_per_file : int, optional
+        Split each layer into files of so many rows.
     overwrite : bool
         Replace the features of another extraction in that folder.
     dry_run : bool
@@ -336,19 +377,30 @@ def extract_features(
     >>> features = extract_features(model, "images/", layers=["features.10"])  # doctest: +SKIP
     >>> features = extract_features(model, "images/", out="features/")  # doctest: +SKIP
     """
+    if out is not None:
+        check_target(out, format)
     extractor = FeatureExtractor(model, stimuli, layers=layers, **options)
     if dry_run:
         return extractor.estimate()
     if out is not None:
-        return extractor.write(out, format=format, overwrite=overwrite)
+        return extractor.write(out, format=format, rows_per_file=rows_per_file, overwrite=overwrite)
     if len(extractor) > 1:
         raise MemoryError(
             f"{extractor.plan.summary()}: more than one pass. Choose layers=, raise "
             f"memory_limit=, write to a folder by out=, or iterate over a FeatureExtractor, which "
             f"gives groups that fit."
         )
-    features = Features(extractor.ids, extractor.plan)
+    found: dict[str, Any] = {}
     for group in extractor:
-        features.update(group)
-        features.plan = extractor.plan
+        found.update(group)
+    features = Features(extractor.ids, extractor.plan)
+    features.update({layer.name: found[layer.name] for layer in extractor.plan.read()})
     return features
+
+
+def check_target(out: str | Path, format: str) -> None:
+    """Refuse a folder or a format that cannot be, before a model is run for it."""
+    if not str(out):
+        raise ValueError("out: expected a folder, got an empty name.")
+    FORMATS[format]  # names the nearest if there is no such format
+    check_folder(out, "out")

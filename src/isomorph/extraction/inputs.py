@@ -172,6 +172,15 @@ class Inputs:
                 row, first = number, last
             last += size
         self._spans.append((row, first, last))
+        if self.grouping is None and len(self._spans) > 1 and batch_size > 2:
+            self._spare_the_last()
+
+    def _spare_the_last(self) -> None:
+        """Let the last batch have two: some models squeeze a batch of one away."""
+        _, before, middle = self._spans[-2]
+        row, first, last = self._spans[-1]
+        if last - first == 1:
+            self._spans[-2:] = [(before, before, middle - 1), (row - 1, first - 1, last)]
 
     def stimuli_before(self, row: int) -> int:
         """Number of stimuli in the batches before a row."""
@@ -209,10 +218,11 @@ class Inputs:
 
 
 def _check_options(batch_size: int, workers: int | None, on_error: str) -> None:
-    if batch_size < 1:
-        raise ValueError(f"batch_size: expected 1 or more, got {batch_size}.")
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers: expected 1 or more, got {workers}.")
+    for name, value in (("batch_size", batch_size), ("workers", workers)):
+        if value is None and name == "workers":
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name}: expected a whole number of 1 or more, got {value!r}.")
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error: expected 'raise' or 'skip', got {on_error!r}.")
 

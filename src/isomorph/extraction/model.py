@@ -65,6 +65,7 @@ class Model:
                 f"To load a model by name use load_model(name)."
             )
         object.__setattr__(self, "module", unwrapped(self.module))
+        _refuse_unreadable(self.module)
         object.__setattr__(self, "_first_hash", self.weights_hash())
         object.__setattr__(self, "_first_marks", self._marks())
         if not self.uid:
@@ -116,6 +117,19 @@ class Model:
         forward = describe_callable(self.forward) if self.forward else ""
         return hash_json(
             [self.uid, self.weights_hash(), repr(self.module), forward, self.preprocess_spec]
+        )
+
+
+def _refuse_unreadable(module: nn.Module) -> None:
+    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
+        raise TypeError(
+            f"module: expected one whose parts can be hooked, got a scripted "
+            f"{type(module).__name__}: torch calls no hooks in it. Give it as it was before."
+        )
+    if any(torch.nn.parameter.is_lazy(tensor) for tensor in module.parameters()):
+        raise ValueError(
+            f"module: expected weights, got a lazy {type(module).__name__} that has none "
+            f"yet. Run it once on an input first."
         )
 
 
@@ -175,8 +189,8 @@ def ready(
 ) -> Iterator[None]:
     """Put a model into evaluation on a device for a block, and leave it just as it was.
 
-    Training flags of every submodule, the device and the weights' memory layout come back, also
-    after an error. Inside, compiled modules run uncompiled and ``nn.TransformerEncoderLayer``
+    Training flags of every submodule, buffers, the device and the weights' memory layout come back,
+    also after an error. Inside, compiled modules run uncompiled and ``nn.TransformerEncoderLayer``
     unfused: hooks inside them would not fire, and the maps would depend on which layers are read.
 
     Parameters
@@ -199,6 +213,7 @@ def ready(
     layouts = [(weight, weight.data) for weight in wide]
     with ExitStack() as stack:
         stack.callback(_restore_flags, flags)
+        stack.callback(_restore_buffers, _buffers(model.module))
         model.module.eval()
         if moved:
             # Called in reverse order: first home, then to the layout that the weights had.
@@ -238,6 +253,24 @@ def _home(model: Model) -> torch.device | None:
 def _restore_flags(flags: list[tuple[nn.Module, bool]]) -> None:
     for part, training in flags:
         part.training = training
+
+
+def _buffers(module: nn.Module) -> list[tuple[nn.Module, str, torch.Tensor, torch.Tensor]]:
+    """Each buffer with its values: some models count or collect while they run."""
+    return [
+        (part, name, buffer, buffer.clone())
+        for part in module.modules()
+        for name, buffer in part._buffers.items()
+        if buffer is not None
+    ]
+
+
+def _restore_buffers(kept: list[tuple[nn.Module, str, torch.Tensor, torch.Tensor]]) -> None:
+    for part, name, buffer, values in kept:
+        part._buffers[name] = buffer
+        if not torch.equal(buffer, values):
+            with torch.no_grad():
+                buffer.copy_(values)
 
 
 def _restore_data(layouts: list[tuple[nn.Parameter, torch.Tensor]]) -> None:

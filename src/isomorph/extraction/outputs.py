@@ -10,6 +10,7 @@ import torch
 
 UNPROPORTIONAL = "grows with the batch, but not in proportion"
 COMPARED_FEATURES = 16_384
+UNSTEADY = "not called in the same way for every batch"
 MIXED = "a stimulus's values change with its batch (random, or stimuli are mixed)"
 
 
@@ -145,6 +146,29 @@ def find_batch_axis(
         if _agree(first, second):
             return candidate
     return MIXED
+
+
+def turns_along(found: BatchAxis, large: torch.Tensor, turned: torch.Tensor) -> str:
+    """Say what is wrong if two stimuli, in reversed order behind others, have other values.
+
+    Parameters
+    ----------
+    found : BatchAxis
+    large, turned : torch.Tensor
+        A module's output for stimuli (0, 1, 2), and for some others and then (1, 0).
+
+    Returns
+    -------
+    str
+        The reason why the output cannot be read; empty if all is well.
+    """
+    shapes = [list(output.shape) for output in (large, turned)]
+    lengths = [shape.pop(found.axis) if len(shape) > found.axis else 0 for shape in shapes]
+    if shapes[0] != shapes[1] or lengths[1] % found.factor:
+        return UNSTEADY
+    first = _some(found.stimuli_leading(large))[[1, 0]]
+    second = _some(found.stimuli_leading(turned))[-2:]
+    return "" if first.shape == second.shape and _agree(first, second) else MIXED
 
 
 def _some(rows: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pandas as pd
@@ -39,6 +39,8 @@ class Plan:
         The layer that the model's last weighted layer reads.
     kept : mapping of str to tuple of int
         Shape for one stimulus of what is kept of a layer, where that is not its whole map.
+    itemsize : int
+        Bytes of one kept number.
     """
 
     layers: tuple[Layer, ...]
@@ -49,6 +51,7 @@ class Plan:
     memory_limit: int = 0
     penultimate: str = ""
     kept: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    itemsize: int = 4
 
     @property
     def distinct(self) -> tuple[Layer, ...]:
@@ -122,6 +125,17 @@ class Plan:
             layers.append(layer)
         return replace(self, layers=tuple(layers))
 
+    def without(self, names: Collection[str], reason: str) -> Plan:
+        """Leave layers out of the plan and of its passes; indices stay."""
+        layers = tuple(
+            replace(layer, index=None, left_out=reason)
+            if layer.name in names or layer.duplicate_of in names
+            else layer
+            for layer in self.layers
+        )
+        passes = [tuple(part for part in parts if part.layer not in names) for parts in self.passes]
+        return replace(self, layers=layers, passes=tuple(filter(None, passes)))
+
     def scheduled(
         self,
         layers: Sequence[Layer],
@@ -131,6 +145,7 @@ class Plan:
         memory_limit: int,
         oversize: str = "slice",
         kept: Mapping[str, tuple[int, ...]] | None = None,
+        itemsize: int = 4,
     ) -> Plan:
         """Group layers, in call order, into forward passes that fit the memory limit.
 
@@ -149,6 +164,8 @@ class Plan:
             of several passes, or hold it in a file.
         kept : mapping of str to tuple of int, optional
             Shape for one stimulus of what is kept of a layer, where that is not its whole map.
+        itemsize : int
+            Bytes of one kept number.
 
         Returns
         -------
@@ -186,6 +203,7 @@ class Plan:
             passes=tuple(map(tuple, passes)),
             memory_limit=memory_limit,
             kept=dict(kept),
+            itemsize=itemsize,
         )
 
     def in_one_pass(self) -> Plan:
@@ -202,9 +220,9 @@ class Plan:
         return tuple(layer for layer in self.distinct if not self.passes or layer.name in names)
 
     def kept_bytes(self, layer: Layer) -> int:
-        """Bytes, in float32, of what is kept of a layer over all stimuli."""
+        """Bytes of what is kept of a layer over all stimuli."""
         shape = self.kept.get(layer.name, layer.shape)
-        return 4 * (self.n_stimuli or 1) * math.prod(shape)
+        return self.itemsize * (self.n_stimuli or 1) * math.prod(shape)
 
     def to_frame(self) -> pd.DataFrame:
         """Give the plan as a table, one row an output."""
@@ -237,7 +255,9 @@ class Plan:
         read = self.read()
         duplicates = sum(bool(layer.duplicate_of) for layer in self.layers)
         size = format_size(sum(self.kept_bytes(layer) for layer in read))
-        rows = sum(self.kept_bytes(layer) for layer in read) // (4 * (self.n_stimuli or 1))
+        rows = sum(self.kept_bytes(layer) for layer in read) // (
+            self.itemsize * (self.n_stimuli or 1)
+        )
         reduced = f" ({rows:,} kept)" if self.kept else ""
         words = (
             f"{len(read)} of {len(self.distinct)} distinct layers ({duplicates} duplicates), "

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 import logging
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import nn
 
 from isomorph.extraction.layer import Layer
@@ -33,7 +35,7 @@ def choose_layers(plan: Plan, asked: LayersAsked) -> tuple[Layer, ...]:
     if asked is None:
         return plan.distinct
     items: list[Any]
-    if isinstance(asked, str | float | int | type) or callable(asked):
+    if isinstance(asked, str | float | int | np.floating | type) or callable(asked):
         items = [asked]
     else:
         items = list(asked)
@@ -42,8 +44,9 @@ def choose_layers(plan: Plan, asked: LayersAsked) -> tuple[Layer, ...]:
     only_unwanted = True
     for item in items:
         if isinstance(item, str) and item.startswith("!"):
-            unwanted.update(layer.name for layer in plan.layers if _named(layer, item[1:]))
-            if not unwanted:
+            found = {layer.name for layer in plan.layers if _named(layer, item[1:])}
+            unwanted |= found
+            if not found:
                 raise unknown_name("layer", item[1:], plan.names(), plan.hint)
             continue
         only_unwanted = False
@@ -58,7 +61,14 @@ def _named(layer: Layer, name: str) -> bool:
 
 
 def _fitting(plan: Plan, item: Any) -> Sequence[Layer]:
-    if isinstance(item, bool | int) and not isinstance(item, float):
+    if isinstance(item, np.floating):
+        item = float(item)
+    if isinstance(item, nn.Module):
+        raise TypeError(
+            f"layers: expected names or classes, got a module ({type(item).__name__}). Name it as "
+            f"the plan does."
+        )
+    if isinstance(item, bool | int):
         raise TypeError(
             f"layers: expected names, words, classes, predicates or depths from 0.0 to 1.0, got "
             f"{item!r}. Write a depth with a point (0.5, 1.0)."
@@ -68,7 +78,13 @@ def _fitting(plan: Plan, item: Any) -> Sequence[Layer]:
     if isinstance(item, type):
         return _of_class(plan, item)
     if callable(item):
-        chosen = [layer for layer in plan.distinct if item(layer)]
+        try:
+            chosen = [layer for layer in plan.distinct if item(layer)]
+        except Exception as error:
+            raise ValueError(
+                f"layers: the predicate {item!r} raised {type(error).__name__}: {error}. It is "
+                f"called with a Layer (name, shape, module_type, …)."
+            ) from error
         if not chosen:
             raise ValueError(f"layers: the predicate {item!r} fits none of {plan.model_uid}.")
         return chosen
@@ -79,6 +95,8 @@ def _fitting(plan: Plan, item: Any) -> Sequence[Layer]:
         )
     if item in WORDS:
         return _by_word(plan, item)
+    if re.fullmatch(r"\d*\.\d+", item) and not any(layer.name == item for layer in plan.layers):
+        return [_at_depth(plan, float(item))]
     return _by_name(plan, item)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -41,6 +42,19 @@ class FalseDuplicateError(RuntimeError):
             f"not for all stimuli: it is a layer of its own."
         )
         self.layer = layer
+
+
+class AbsentLayersError(RuntimeError):
+    """Layers that the survey's stimuli called, and others do not.
+
+    Attributes
+    ----------
+    names : tuple of str
+    """
+
+    def __init__(self, model: Model, names: Sequence[str]) -> None:
+        super().__init__(_unsteady_words(model, "did not appear", names))
+        self.names = tuple(names)
 
 
 class _LastLayerReadError(BaseException):
@@ -100,22 +114,34 @@ def taps(
     seen: set[tuple[str, int, str]] = set()
     unsteady: list[str] = []
     size = 0
+    owner = 0
+    consuming = False
+
+    def elsewhere() -> bool:
+        """Whether a call is none of the pass: another thread's, or made while an output is read."""
+        return consuming or threading.get_ident() != owner
 
     def read(key: tuple[str, int, str], tensor: torch.Tensor) -> None:
+        nonlocal consuming
         layer = wanted.get(key)
-        if layer is not None:
-            seen.add(key)
+        if layer is None:
+            return
+        consuming = True
+        try:
             rows = _rows_of(layer, tensor.detach(), size)
             if rows is None:
-                unsteady.append(
-                    f"{layer.name} (planned {_shown((size, *layer.shape))}, got "
-                    f"{_shown(tensor.shape)})"
-                )
+                planned, got = _shown((size, *layer.shape)), _shown(tensor.shape)
+                unsteady.append(f"{layer.name} (planned {planned}, got {got})")
             else:
                 consume(layer, rows)
+        finally:
+            consuming = False
+        seen.add(key)
 
     def tap(path: str):
         def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+            if elsewhere():
+                return
             call = calls[path]
             calls[path] += 1
             for leaf, tensor in leaves(output):
@@ -126,6 +152,8 @@ def taps(
         return hook
 
     def watch(path: str, op: str, call: int, tensor: torch.Tensor) -> None:
+        if elsewhere():
+            return
         read((f"{path}:{op}", call, ""), tensor)
         if len(seen) == len(wanted):
             raise _LastLayerReadError
@@ -139,7 +167,8 @@ def taps(
             reset = stack.enter_context(watch_operations(model.module, names, watch))
 
         def run(batch: Batch) -> None:
-            nonlocal size
+            nonlocal size, owner
+            owner = threading.get_ident()
             calls.clear()
             seen.clear()
             unsteady.clear()
@@ -156,7 +185,7 @@ def taps(
                     raise RuntimeError(_unsteady_words(model, "changed their shape", unsteady))
             missing = [layer.name for layer in layers if layer.key not in seen]
             if missing:
-                raise RuntimeError(_unsteady_words(model, "did not appear", missing))
+                raise AbsentLayersError(model, missing)
 
         yield run
 
@@ -175,11 +204,11 @@ def _shown(shape: Sequence[int]) -> str:
 
 
 def _unsteady_words(model: Model, what: str, names: Sequence[str]) -> str:
-    excluded = {name.partition(" ")[0].partition("#")[0] for name in names}
+    excluded = {name.partition(" ")[0].partition("#")[0].partition("[")[0] for name in names}
     return (
         f"{model.uid}: {len(names)} planned layers {what}: {listing(names)}. Expected the same for "
         f"all stimuli; the model's path depends on their values. Leave them out, as in layers="
-        f"{[f'!{name}*' for name in sorted(excluded)[:5]]}."
+        f"{[f'!{name}' for name in sorted(excluded)[:5]]}."
     )
 
 
@@ -228,7 +257,12 @@ def run_pass(
 
     def consume(layer: Layer, rows: torch.Tensor) -> None:
         if layer.duplicate_of:
-            if not echo.same(layer, rows):
+            try:
+                same = echo.same(layer, rows)
+            except KeyError:
+                words = _unsteady_words(model, "came in another order", [layer.name])
+                raise RuntimeError(words) from None
+            if not same:
                 raise FalseDuplicateError(layer)
             return
         echo.hear(layer, rows)
@@ -253,8 +287,8 @@ def run_pass(
         if work.n_rows < 2:
             raise RuntimeError(
                 f"{model.uid}: expected room on {settings.device} for a batch of "
-                f"{work.n_stimuli}, got {reason}. Lower memory_limit=, use "
-                f"precision='bfloat16', or device='cpu'."
+                f"{work.n_stimuli}{' (a group is never cut)' if work.sizes else ''}, got {reason}. "
+                f"Lower memory_limit=, use precision='bfloat16', or device='cpu'."
             )
         torch.cuda.empty_cache()
         logger.warning(
@@ -275,7 +309,9 @@ def run_pass(
             channels_last=settings.channels_last,
             unfused=settings.ops,
         ),
-        torch.inference_mode(),
+        # Not inference_mode: what a model keeps of its forward pass (masks, tables) could never be
+        # trained with again, and what uses gradients inside could not run.
+        torch.no_grad(),
         taps(model, [*layers, *echoes], consume) as run,
     ):
         for work in inputs.steps(start):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import threading
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -20,19 +21,21 @@ from isomorph.extraction.operations import watch_operations
 from isomorph.extraction.outputs import (
     MIXED,
     UNPROPORTIONAL,
+    UNSTEADY,
     BatchAxis,
     find_batch_axis,
     forced_batch_axis,
+    layer_name,
     leaves,
+    turns_along,
 )
 from isomorph.extraction.plan import Plan
 from isomorph.extraction.structure import block_paths, module_names
+from isomorph.registry import unknown_name
 
 # Two sizes that share no factor with each other, so that an axis of 2 or 3 is not taken for one.
 SURVEY_SIZES = (2, 3)
 GLANCED = 64
-
-UNSTEADY = "not called in the same way for every batch"
 
 Key = tuple[str, int, str]
 InputDim = int | Mapping[str, int] | None
@@ -45,16 +48,14 @@ class _Capture:
     held: torch.Tensor
     copy: torch.Tensor
     version: int
+    reason: str = ""
 
     @classmethod
     def of(cls, tensor: torch.Tensor) -> _Capture:
+        reason = _unreadable(tensor)
+        if reason:
+            return cls(torch.empty(0), torch.empty(0), 0, reason)
         return cls(tensor, tensor.detach().clone(), tensor._version)
-
-    @classmethod
-    def shape_of(cls, tensor: torch.Tensor) -> _Capture:
-        """A capture that holds no memory."""
-        empty = torch.empty(tensor.shape, device="meta")
-        return cls(empty, empty, 0)
 
     @property
     def identity(self) -> tuple[Any, ...]:
@@ -126,9 +127,9 @@ def survey_model(
     flattened values are equal for both batches. Values that are constant over both batches prove
     nothing and do not make a duplicate; the stream checks the others over all stimuli.
 
-    A third batch holds other stimuli, or the same in reversed order. A module whose calls or shapes
-    differ (experts that are chosen by the data) is left out: its rows cannot be told apart in a
-    stream.
+    A third batch holds two of the stimuli in reversed order behind another one. What then has other
+    values (a recurrence over the batch), calls or shapes (experts that are chosen by the data) is
+    left out: its rows cannot be told apart in a stream.
     """
     n_small, n_large = SURVEY_SIZES
     running = ready(model, device, precision=precision, channels_last=channels_last, unfused=ops)
@@ -138,19 +139,19 @@ def survey_model(
             return fresh_on(take(inputs, rows), device, channels_last=channels_last)
 
         runs = [_run(model, batch(slice(0, n)), ops) for n in (n_small, n_large)]
-        # Again in other company: calls and shapes that follow it are no maps of stimuli.
-        shapes = {key: tuple(item.copy.shape) for key, item in runs[1].captures.items()}
+        # Known stimuli in other company: strangers first, then two in reversed order.
         more = batch_size_of(inputs) >= 2 * n_large
-        others = slice(n_large, 2 * n_large) if more else list(reversed(range(n_large)))
-        unsteady = _unlike(shapes, _run_shapes(model, batch(others), ops))
+        strangers = list(range(n_large, 2 * n_large)) if more else [n_large - 1]
+        turned = _run(model, batch([*strangers, 1, 0]), ops).captures
     small, large = runs[0].captures, runs[1].captures
+    _check_input_dim(input_dim, small | large)
     modules = {path: module for module, path in module_names(model.module).items()}
     blocks = block_paths(model.module)
     layers: list[Layer] = []
     known: list[tuple[tuple[int, ...], int]] = []
-    for key in small | large:
+    for key in small | large | turned:
         module = modules.get(key[0])
-        layer = _describe(key, small.get(key), large.get(key), module, input_dim)
+        layer = _describe(key, small.get(key), large.get(key), turned.get(key), module, input_dim)
         layer = replace(
             layer,
             is_leaf=module is not None and next(module.children(), None) is None,
@@ -159,10 +160,10 @@ def survey_model(
         if not layer.left_out:
             layer = _with_channels(layer, module, known)
         layers.append(layer)
-    unsteady |= {key[0] for key in small.keys() ^ large.keys()}
+    unsteady = {key[0] for key in (small.keys() ^ large.keys()) | (large.keys() ^ turned.keys())}
     layers = _without_siblings(_without(layers, unsteady), modules)
     layers = _mark_duplicates(layers, small, large)
-    called = {path for path, _, _ in small | large}
+    called = {path for path, _, _ in small | large | turned}
     silent = [path for path in modules if path not in called]
     return Plan(
         layers=tuple(layers),
@@ -172,25 +173,27 @@ def survey_model(
     )
 
 
-def _run(model: Model, inputs: Batch, ops: bool, *, keep: bool = True) -> _Run:
+def _run(model: Model, inputs: Batch, ops: bool) -> _Run:
     run = _Run({})
     calls: Counter[str] = Counter()
     names = module_names(model.module)
-    capture = _Capture.of if keep else _Capture.shape_of
+    owner = threading.get_ident()
 
     def tap(path: str):
         def hook(module: nn.Module, args: Any, output: Any) -> None:
+            if threading.get_ident() != owner:
+                return
             call = calls[path]
             calls[path] += 1
             for leaf, tensor in leaves(output):
-                run.captures[path, call, leaf] = capture(tensor)
+                run.captures[path, call, leaf] = _Capture.of(tensor)
             if _is_weighted_leaf(module) and args and isinstance(args[0], torch.Tensor):
                 run.head_input, run.head_path = _Capture.of(args[0]), path
 
         return hook
 
     def watch(path: str, op: str, call: int, tensor: torch.Tensor) -> None:
-        run.captures[f"{path}:{op}", call, ""] = capture(tensor)
+        run.captures[f"{path}:{op}", call, ""] = _Capture.of(tensor)
 
     with ExitStack() as stack:
         for module, path in names.items():
@@ -201,10 +204,15 @@ def _run(model: Model, inputs: Batch, ops: bool, *, keep: bool = True) -> _Run:
     return run
 
 
-def _run_shapes(model: Model, inputs: Batch, ops: bool) -> dict[Key, tuple[int, ...]]:
-    """Shapes of all outputs; nothing is held."""
-    found = _run(model, inputs, ops, keep=False).captures
-    return {key: tuple(item.held.shape) for key, item in found.items()}
+def _unreadable(tensor: torch.Tensor) -> str:
+    """Why a tensor's values cannot be read as an array; empty if they can."""
+    if tensor.is_nested:
+        return "its values are a nested tensor"
+    if tensor.layout != torch.strided:
+        return "its values are sparse"
+    if tensor.is_quantized:
+        return "its values are quantised"
+    return "it holds no values (meta)" if tensor.is_meta else ""
 
 
 def _is_weighted_leaf(module: nn.Module) -> bool:
@@ -216,11 +224,12 @@ def _describe(
     key: Key,
     small: _Capture | None,
     large: _Capture | None,
+    turned: _Capture | None,
     module: nn.Module | None,
     input_dim: InputDim,
 ) -> Layer:
     path, call, leaf = key
-    present = small or large
+    present = small or large or turned
     assert present is not None
     tensor = present.copy
     kind = type(module) if module is not None else None
@@ -228,13 +237,17 @@ def _describe(
     layer = Layer(
         path, call, leaf, name, tuple(tensor.shape), tensor.dtype, None, module_class=kind
     )
-    if small is None or large is None:
+    if small is None or large is None or turned is None:
         return replace(layer, left_out=UNSTEADY)
+    if present.reason:
+        return replace(layer, left_out=present.reason)
     found: BatchAxis | str = "its values are complex numbers"
     if not tensor.is_complex():
         asked = _asked_axis(layer.name, input_dim)
         if asked is None:
             found = find_batch_axis(tensor, large.copy, *SURVEY_SIZES)
+            if not isinstance(found, str):
+                found = turns_along(found, large.copy, turned.copy) or found
         else:
             found = forced_batch_axis(tensor, large.copy, *SURVEY_SIZES, asked)
     if isinstance(found, str):
@@ -247,6 +260,20 @@ def _describe(
         overwritten=small.overwritten,
         left_out="it has no values" if 0 in shape else "",
     )
+
+
+def _check_input_dim(input_dim: InputDim, keys: Mapping[Key, Any]) -> None:
+    if input_dim is None or (isinstance(input_dim, int) and not isinstance(input_dim, bool)):
+        return
+    if not isinstance(input_dim, Mapping):
+        raise TypeError(
+            f"input_dim: expected an axis (a whole number), or a mapping of layers to axes, got "
+            f"{input_dim!r}."
+        )
+    names = [layer_name(*key) for key in keys]
+    for asked in input_dim:
+        if not any(name == asked or fnmatch.fnmatchcase(name, asked) for name in names):
+            raise unknown_name("layer", asked, names, "It is named by input_dim=.")
 
 
 def _asked_axis(name: str, input_dim: InputDim) -> int | None:
@@ -266,14 +293,6 @@ def _with_channels(
     else:
         known.append((layer.shape, axis))
     return replace(layer, channels=axis)
-
-
-def _unlike(
-    expected: Mapping[Key, tuple[int, ...]], found: Mapping[Key, tuple[int, ...]]
-) -> set[str]:
-    """Paths of the modules whose calls or shapes are not the same for two batches of one size."""
-    keys = expected.keys() | found.keys()
-    return {key[0] for key in keys if expected.get(key) != found.get(key)}
 
 
 def _without(layers: list[Layer], unsteady: set[str]) -> list[Layer]:
