@@ -304,9 +304,7 @@ def run_large(
         sizes = map_sizes(model, next(inputs_of(model, folder)))
         files = sorted(folder.iterdir())
         for what, (images, options) in ways.items():
-            # To disk it is one pass whatever the limit, and nothing is held.
-            limit = "1TB" if what == RAW_TO_DISK else memory_limit
-            options |= {"memory_limit": limit, "batch_size": 32, "progress": False}
+            options |= {"memory_limit": memory_limit, "batch_size": 32, "progress": False}
             record = {"model": name, "n": images, "what": f"isomorph, {what}"}
             try:
                 extractor = FeatureExtractor(model, files[:images], **options)
@@ -325,7 +323,7 @@ def run_large(
 
 def _beside_prediction(extractor: FeatureExtractor, to_disk: bool) -> dict[str, Any]:
     """Run one extraction, its prediction beside what it took."""
-    said = extractor.estimate()
+    said = extractor.estimate(to_disk=to_disk)
     with tempfile.TemporaryDirectory() as temporary:
         to_write = said.bytes_total if to_disk else 0
         free = shutil.disk_usage(temporary).free

@@ -42,7 +42,7 @@ def test_show_needs_no_stimuli_and_prints_every_layer():
         *["same", "as"],
         "note",
     ]
-    for words in ("features.3.squeeze_activation", "16×55×55", "48400", "193.6 KB", "Conv2d"):
+    for words in ("features.3.squeeze_activation", "16×55×55", "48,400", "193.6 KB", "Conv2d"):
         assert words in done.output
     assert "…" not in done.output
 

@@ -33,8 +33,13 @@ def test_sparseness_of_known_units():
 
 
 def dense(projector: SparseProjector) -> np.ndarray:
-    blocks = [projector.block(i).to_dense().numpy() for i in range(len(projector._cuts) - 1)]
-    return np.concatenate(blocks, axis=1).astype(np.float64)
+    """The whole matrix, (n_components, n_features), draw by draw."""
+    matrix = np.zeros((projector.n_components, projector.n_features))
+    for number, start in enumerate(projector._cuts[:-1]):
+        columns, weights = projector.draws(number)
+        for component in range(projector.n_components):
+            np.add.at(matrix[component], start + columns[component], weights[component])
+    return matrix
 
 
 @pytest.mark.parametrize("n_features", [40, 5_000, 150_000])

@@ -14,6 +14,7 @@ from isomorph.geometry import (
     Moments,
     NonFiniteError,
     Scaling,
+    as_tensor,
     grams,
     moments_of,
     project,
@@ -53,7 +54,7 @@ class Representation:
     @classmethod
     def from_features(cls, features: np.ndarray | torch.Tensor) -> Representation:
         """Wrap features of shape (n_stimuli, ...)."""
-        tensor = torch.as_tensor(features)
+        tensor = as_tensor(features)
         flat = tensor.reshape(len(tensor), -1)
         return cls({FeaturesNeed(): flat}, len(flat))
 

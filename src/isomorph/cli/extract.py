@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from isomorph.cli.show import show_heading, show_line, show_pairs, show_table
+from isomorph.cli.show import show_heading, show_line, show_pairs, show_table, terminal_width
 from isomorph.extraction import FeatureExtractor, Plan
 from isomorph.extraction.extractor import check_target
+from isomorph.extraction.stored.manifest import read_manifest
 from isomorph.stimuli import procedural_images
 from isomorph.storage import format_duration, format_size
 from isomorph.zoo import load_model
 
 SHOWN_STIMULI = 3
+# Terminals narrower than this many characters get fewer columns, and none of them cut.
+WIDE, NARROW = 120, 90
 
 
 def run_extract(
@@ -75,9 +79,12 @@ def run_extract(
         **options,
     )
     if show:
-        show_plan(extractor.plan, chosen_only=layers is not None)
+        plan = extractor.plan if stimuli is not None else replace(extractor.plan, n_stimuli=1)
+        show_plan(plan, chosen_only=layers is not None)
         return
-    estimate = extractor.estimate()
+    before = read_manifest(out) if out is not None and out.is_dir() else None
+    complete = before is not None and before.complete and not overwrite
+    estimate = extractor.estimate(to_disk=True)
     show_heading("Pre-flight")
     show_pairs(
         [
@@ -94,7 +101,13 @@ def run_extract(
     start = time.perf_counter()
     features = extractor.write(out, format=format, overwrite=overwrite)
     took = format_duration(time.perf_counter() - start)
-    show_line(f"\nwrote {len(features)} layers of {len(features.ids)} stimuli to {out} in {took}")
+    words = (
+        f"{len(features)} layer{'s' if len(features) != 1 else ''} of {len(features.ids)} stimuli"
+    )
+    if complete:
+        show_line(f"\n{words} were complete in {out} already")
+        return
+    show_line(f"\nwrote {words} to {out} in {took}")
 
 
 def show_plan(plan: Plan, *, chosen_only: bool = False) -> None:
@@ -112,7 +125,7 @@ def show_plan(plan: Plan, *, chosen_only: bool = False) -> None:
             "type": frame["type"],
             "shape": frame["shape"],
             **({"kept": frame["kept"]} if "kept" in frame else {}),
-            "features": frame["n_features"],
+            "features": frame["n_features"].map("{:,}".format),
             "bytes": [format_size(size // (plan.n_stimuli or 1)) for size in frame["n_bytes"]],
             "same as": frame["duplicate_of"].map(
                 lambda name: str(plan[str(name)].index) if name else ""
@@ -120,8 +133,11 @@ def show_plan(plan: Plan, *, chosen_only: bool = False) -> None:
             "note": note,
         }
     )
-    if not (shown["note"] != "").any():
+    width = terminal_width()
+    if not (shown["note"] != "").any() or (width is not None and width < WIDE):
         shown = shown.drop(columns="note")
+    if width is not None and width < NARROW:
+        shown = shown.drop(columns="bytes")
     show_table(shown, whole=True)
     if plan.never_called and not chosen_only:
         show_line(

@@ -50,6 +50,9 @@ def plain_errors() -> Iterator[None]:
     show_log(logging.WARNING)
     try:
         yield
+    except KeyboardInterrupt:
+        show_line("\ninterrupted; what is complete is kept")
+        raise typer.Exit(130) from None
     except (
         ValueError,
         TypeError,

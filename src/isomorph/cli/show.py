@@ -18,6 +18,11 @@ _SHORT = 12
 _err = Console(stderr=True, highlight=False)
 
 
+def terminal_width() -> int | None:
+    """Characters in a line; None in a pipe or a file, which have no end."""
+    return _out.width if _out.is_terminal else None
+
+
 def show_line(text: str = "") -> None:
     """Write a line."""
     _out.print(escape(text))
@@ -49,6 +54,8 @@ def show_table(frame: pd.DataFrame, title: str = "", *, whole: bool = False) -> 
 
     With `whole`, rows are never shortened in a pipe or a file, however long they are.
     """
+    if whole and _out.is_terminal:
+        frame = _fitted(frame, _out.width)
     table = Table(
         box=SIMPLE_HEAD,
         title=title or None,
@@ -66,7 +73,7 @@ def show_table(frame: pd.DataFrame, title: str = "", *, whole: bool = False) -> 
             justify="right" if right else "left",
             no_wrap=not prose,
             overflow="fold" if prose else "ellipsis",
-            min_width=longest if longest <= _SHORT else None,
+            min_width=max(longest, len(str(name))) if whole and longest <= _SHORT else None,
         )
     for row in frame.itertuples(index=False):
         table.add_row(*[escape(_cell(value)) for value in row])
@@ -77,6 +84,22 @@ def show_table(frame: pd.DataFrame, title: str = "", *, whole: bool = False) -> 
         )
         return
     _out.print(table)
+
+
+def _fitted(frame: pd.DataFrame, width: int) -> pd.DataFrame:
+    """Shorten the widest column from its front, where names are most alike, so that rows fit."""
+    cells = frame.map(_cell)
+    widths = {str(name): max([len(str(name)), *cells[name].map(len)]) for name in cells}
+    excess = sum(widths.values()) + 3 * len(widths) + 2 - width
+    if excess <= 0:
+        return frame
+    widest = max(widths, key=lambda name: widths[name])
+    room = max(widths[widest] - excess, 12)
+    short = [
+        str(text) if len(str(text)) <= room else "…" + str(text)[1 - room :]
+        for text in cells[widest]
+    ]
+    return frame.assign(**{widest: short})
 
 
 def _cell(value: object) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ from isomorph.storage import format_duration, format_size
 # How much of the stimuli one timed batch may take, so that the estimate stays cheap.
 PROBED_SHARE = 16
 FEWEST_PROBED = 8
+PROBED_BYTES = 128_000_000
 MakeSinks = Callable[[tuple[Part, ...], int], Mapping[str, Sequence[Sink]]]
 
 
@@ -34,7 +37,7 @@ class Estimate:
     seconds : float
         All passes, from one timed batch of each on this machine.
     bytes_held : int
-        What the maps of the largest pass take.
+        What the maps of the largest pass take; 0 if they are written to a disk.
     bytes_total : int
         What all maps take together: in memory, or on a disk.
     n_passes : int
@@ -50,10 +53,11 @@ class Estimate:
 
     def __str__(self) -> str:
         passes = f"{self.n_passes} forward pass{'es' if self.n_passes > 1 else ''}"
+        total = format_size(self.bytes_total)
+        held = f"{format_size(self.bytes_held)} of maps at a time, {total} in all"
         return (
             f"{self.words}\nabout {format_duration(self.seconds)} in {passes}; "
-            f"{format_size(self.bytes_held)} of maps at a time, {format_size(self.bytes_total)} "
-            f"in all (to a disk: one pass, nothing held)"
+            f"{held if self.bytes_held else f'{total} to write'}"
         )
 
 
@@ -64,8 +68,10 @@ def estimate_passes(
     settings: RunSettings,
     reducers: Mapping[str, Reducer],
     make_sinks: MakeSinks,
+    *,
+    to_disk: bool = False,
 ) -> Estimate:
-    """Time one small batch of every pass, and count bytes.
+    """Time one small batch of every pass, fresh memory and the disk; count bytes.
 
     Parameters
     ----------
@@ -73,7 +79,12 @@ def estimate_passes(
         As they will be run.
     make_sinks : callable
         ``make_sinks(parts, n_rows)`` gives the sinks of a pass for so many rows.
+    to_disk : bool
+        Whether the maps are written to files: one pass, and nothing is held.
     """
+    if to_disk:
+        layers = dict.fromkeys(part.layer for parts in plan.passes for part in parts)
+        plan = replace(plan, passes=(tuple(map(Part, layers)),))
     seconds = 0.0
     held: list[int] = []
     total = 0
@@ -89,7 +100,24 @@ def estimate_passes(
         sizes = [_part_bytes(plan, part, reducers) for part in parts]
         held.append(sum(sizes) * len(inputs))
         total += held[-1]
-    return Estimate(seconds, max(held), total, len(plan.passes), plan.summary())
+    # What one batch does not show: memory that is touched for the first time, and the disk.
+    seconds += total * (_seconds_a_byte_on_disk() if to_disk else _seconds_a_fresh_byte())
+    return Estimate(seconds, 0 if to_disk else max(held), total, len(plan.passes), plan.summary())
+
+
+def _seconds_a_fresh_byte() -> float:
+    start = time.perf_counter()
+    torch.zeros(PROBED_BYTES // 4)
+    return (time.perf_counter() - start) / PROBED_BYTES
+
+
+def _seconds_a_byte_on_disk() -> float:
+    with tempfile.TemporaryFile() as handle:
+        start = time.perf_counter()
+        handle.write(bytes(PROBED_BYTES))
+        handle.flush()
+        os.fsync(handle.fileno())
+        return (time.perf_counter() - start) / PROBED_BYTES
 
 
 def _timed(

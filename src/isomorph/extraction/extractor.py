@@ -149,7 +149,6 @@ class FeatureExtractor:
             self.model,
             stimuli,
             batch_size=batch_size,
-            keep_bytes=inputs_budget(),
             workers=workers,
             group=group,
             on_error=on_error,
@@ -157,6 +156,7 @@ class FeatureExtractor:
         self._flatten, self._output, self._progress = flatten, output, progress
         plan = survey_inputs(self.model, self.inputs, self.settings, input_dim=input_dim)
         self._schedule(plan, chosen_layers(plan, layers), budget)
+        self.inputs.keep_bytes = self._room_for_inputs(memory_limit)
         warning = check_tokens(
             self.reduction, self.plan.read(), has_class_token=_has_class_token(self.model)
         )
@@ -191,12 +191,24 @@ class FeatureExtractor:
             shape = self.inputs.grouping.shape(shape)
         return (math.prod(shape),) if self._flatten else shape
 
-    def estimate(self) -> Estimate:
-        """Say what the extraction costs; one small batch of each pass is timed, nothing is kept."""
+    def estimate(self, *, to_disk: bool = False) -> Estimate:
+        """Say what the extraction costs; one small batch of each pass is timed, nothing is kept.
+
+        Parameters
+        ----------
+        to_disk : bool
+            Whether the maps are to be written (`write`), which takes one pass and holds nothing.
+        """
         while True:
             try:
                 return estimate_passes(
-                    self.model, self.inputs, self.plan, self.settings, self.reducers, self._sinks
+                    self.model,
+                    self.inputs,
+                    self.plan,
+                    self.settings,
+                    self.reducers,
+                    self._sinks,
+                    to_disk=to_disk,
                 )
             except FalseDuplicateError as error:
                 logger.warning("%s It is read too.", error)
@@ -204,6 +216,7 @@ class FeatureExtractor:
 
     def write(self, folder: str | Path, **options: Any) -> Any:
         """Write all layers to a folder in one forward pass; see `extract_features`."""
+        self.inputs.keep_bytes = 0
         return write_features(self, folder, progress=self._progress, **options)
 
     def __iter__(self) -> Iterator[Group]:
@@ -284,15 +297,34 @@ class FeatureExtractor:
             itemsize=width,
         )
 
+    def _room_for_inputs(self, memory_limit: MemoryLimit) -> int:
+        """Bytes that preprocessed stimuli may take between passes; a limit that was given holds."""
+        if len(self.plan.passes) < 2:
+            return 0
+        if memory_limit is None:
+            return inputs_budget()
+        n = len(self.inputs)
+        held = [
+            sum(self._width(part) * n * self.plan.itemsize for part in parts)
+            for parts in self.plan.passes
+        ]
+        return max(self.plan.memory_limit - max(held), 0)
+
+    def _width(self, part: Part) -> int:
+        """Number of kept features of a part."""
+        if part.columns is not None:
+            return part.columns[1] - part.columns[0]
+        return math.prod(self.shape_of(part.layer))
+
     def _sinks(self, parts: tuple[Part, ...], n_rows: int) -> dict[str, list[BufferSink]]:
         """Give a buffer for each part of a pass."""
         sinks: dict[str, list[BufferSink]] = {}
         for part in parts:
-            width = math.prod(self.shape_of(part.layer))
-            if part.columns is not None:
-                width = part.columns[1] - part.columns[0]
             buffer = torch.empty(
-                n_rows, width, dtype=self.reduction.torch_dtype, device=self.settings.device
+                n_rows,
+                self._width(part),
+                dtype=self.reduction.torch_dtype,
+                device=self.settings.device,
             )
             sinks[part.layer] = [BufferSink(buffer, part.columns)]
         return sinks
@@ -381,7 +413,7 @@ def extract_features(
         check_target(out, format)
     extractor = FeatureExtractor(model, stimuli, layers=layers, **options)
     if dry_run:
-        return extractor.estimate()
+        return extractor.estimate(to_disk=out is not None)
     if out is not None:
         return extractor.write(out, format=format, rows_per_file=rows_per_file, overwrite=overwrite)
     if len(extractor) > 1:

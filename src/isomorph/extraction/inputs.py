@@ -53,6 +53,8 @@ class Inputs:
         The set that the rows are made of, in its own order.
     skipped : tuple of str
         Stimuli that were left out.
+    keep_bytes : int
+        As given; 0 where one pass is enough and nothing need be kept for the next.
     """
 
     def __init__(
@@ -72,7 +74,7 @@ class Inputs:
         self.stimuli = self._provider.stimuli
         self.workers = workers or DECODE_THREADS
         self.grouping = Grouping.of(self._provider.groups, group) if group else None
-        self._keep_bytes = keep_bytes
+        self.keep_bytes = keep_bytes
         self._kept: dict[int, Batch] = {}
         self._order = (
             np.arange(len(self._provider.ids)) if self.grouping is None else self.grouping.order
@@ -198,7 +200,7 @@ class Inputs:
         if start in self._kept:
             return self._kept[start]
         batch = self._stack([future.result() for future in futures])
-        if _bytes_of(batch) / batch_size_of(batch) * self.n_stimuli <= self._keep_bytes:
+        if _bytes_of(batch) / batch_size_of(batch) * self.n_stimuli <= self.keep_bytes:
             self._kept[start] = batch
         return batch
 

@@ -340,8 +340,9 @@ def _mark_duplicates(
     by_glance: dict[tuple[Any, ...], list[Layer]] = {}
     marked: list[Layer] = []
     index = 0
+    owners = _owners(layers, small, large)
     for layer in layers:
-        if layer.left_out:
+        if layer.left_out or layer.name in owners:
             marked.append(layer)
             continue
         contents = _contents(layer, small, large)
@@ -368,7 +369,34 @@ def _mark_duplicates(
         by_glance.setdefault(glance, []).append(layer)
         marked.append(replace(layer, index=index))
         index += 1
-    return marked
+    by_name = {layer.name: layer for layer in marked}
+    return [
+        replace(
+            layer,
+            duplicate_of=by_name[owners[layer.name]].duplicate_of or owners[layer.name],
+            same_tensor_as=by_name[owners[layer.name]].same_tensor_as or owners[layer.name],
+        )
+        if layer.name in owners
+        else layer
+        for layer in marked
+    ]
+
+
+def _owners(
+    layers: list[Layer], small: Mapping[Key, _Capture], large: Mapping[Key, _Capture]
+) -> dict[str, str]:
+    """Operations whose very result a module returns, and that module's layer: it is read there."""
+    modules: dict[tuple[Any, ...], str] = {}
+    operations: dict[str, tuple[Any, ...]] = {}
+    for layer in layers:
+        if layer.left_out:
+            continue
+        identity = (*small[layer.key].identity, *large[layer.key].identity)
+        if layer.module_class is None:
+            operations[layer.name] = identity
+        else:
+            modules.setdefault(identity, layer.name)
+    return {name: modules[key] for name, key in operations.items() if key in modules}
 
 
 def _contents(

@@ -6,6 +6,7 @@ nothing changes its input.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -59,6 +60,15 @@ class ColumnScale:
     weight: torch.Tensor
 
 
+def as_tensor(array: torch.Tensor | np.ndarray) -> torch.Tensor:
+    """A tensor on an array's memory, which may be read-only (a mapped file): nothing is written."""
+    if isinstance(array, torch.Tensor):
+        return array
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
+        return torch.as_tensor(array)
+
+
 def as_features(features: torch.Tensor | np.ndarray) -> torch.Tensor:
     """Features as a two-dimensional tensor, (n_stimuli, n_features), without a copy where possible.
 
@@ -67,7 +77,7 @@ def as_features(features: torch.Tensor | np.ndarray) -> torch.Tensor:
     ValueError
         If there is no feature axis, nothing in it, or the numbers are complex.
     """
-    tensor = features if isinstance(features, torch.Tensor) else torch.as_tensor(features)
+    tensor = as_tensor(features)
     if tensor.ndim < 2 or tensor.numel() == 0 or tensor.is_complex():
         raise ValueError(
             "features: expected real numbers of shape (n_stimuli, n_features, …), stimuli first, "

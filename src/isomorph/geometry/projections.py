@@ -160,28 +160,24 @@ class SparseProjector:
         self.n_features, self.n_components, self.seed = n_features, n_components, seed
         n_blocks = math.ceil(n_features / _BLOCK_FEATURES)
         self._cuts = [round(i * n_features / n_blocks) for i in range(n_blocks + 1)]
-        self._only: torch.Tensor | None = None
+        self._only: tuple[torch.Tensor, torch.Tensor] | None = None
 
-    def block(self, number: int) -> torch.Tensor:
-        """The matrix of one block of features, (n_components, width), sparse CSR, float32."""
+    def draws(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Which features of a block each component adds up, and with which weights.
+
+        Returns
+        -------
+        columns : np.ndarray, (n_components, n_drawn), int32
+        weights : np.ndarray, (n_components, n_drawn), float32
+        """
         width = self._cuts[number + 1] - self._cuts[number]
         drawn = max(1, round(width / math.sqrt(self.n_features)))
-        rng = np.random.default_rng([self.seed, number, self.n_features])
         shape = (self.n_components, drawn)
+        rng = np.random.Generator(np.random.SFC64([self.seed, number, self.n_features]))
         columns = rng.integers(0, width, shape, dtype=np.int32)
         signs = rng.integers(0, 2, shape, dtype=np.int8)
-        scale = math.sqrt(width / (drawn * self.n_components))
-        values = ((2 * signs - 1) * np.float32(scale)).astype(np.float32)
-        starts = np.arange(0, columns.size + 1, drawn, dtype=np.int32)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch calls its CSR layout a beta
-            return torch.sparse_csr_tensor(
-                torch.from_numpy(starts),
-                torch.from_numpy(columns.ravel()),
-                torch.from_numpy(values.ravel()),
-                (self.n_components, width),
-                check_invariants=False,
-            )
+        scale = np.float32(math.sqrt(width / (drawn * self.n_components)))
+        return columns, np.where(signs, scale, -scale)
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
         """Project, (n_stimuli, n_features) → (n_stimuli, n_components), float32."""
@@ -193,14 +189,21 @@ class SparseProjector:
         projected = torch.zeros(self.n_components, len(rows), device=rows.device)
         for number in range(len(self._cuts) - 1):
             part = rows[:, self._cuts[number] : self._cuts[number + 1]]
-            matrix = self._block_on(number, rows.device)
-            projected += matrix @ part.T.to(torch.float32).contiguous()
+            columns, weights = self._draws_on(number, rows.device)
+            # A weighted sum of rows of the transposed features: torch has a fast kernel for it.
+            projected += torch.nn.functional.embedding_bag(
+                columns,
+                part.T.to(torch.float32).contiguous(),
+                per_sample_weights=weights,
+                mode="sum",
+            )
         return projected.T.contiguous()
 
-    def _block_on(self, number: int, device: torch.device) -> torch.Tensor:
-        drawn = self.n_components * math.sqrt(self.n_features)
-        if len(self._cuts) > 2 or drawn > _KEPT_DRAWS:
-            return self.block(number).to(device)
-        if self._only is None or self._only.device != device:
-            self._only = self.block(number).to(device)
-        return self._only
+    def _draws_on(self, number: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        if self._only is not None and self._only[0].device == device:
+            return self._only
+        columns, weights = map(torch.from_numpy, self.draws(number))
+        found = columns.to(device), weights.to(device)
+        if len(self._cuts) == 2 and columns.numel() <= _KEPT_DRAWS:
+            self._only = found
+        return found

@@ -149,6 +149,8 @@ def prepare(
         device=chosen,
         spill=spill is not None,
     )
+    if len(plan.passes) == 1:
+        inputs.keep_bytes = 0
     return Job(
         model=loaded,
         benchmark=benchmark,

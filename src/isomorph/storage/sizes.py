@@ -62,7 +62,8 @@ def format_size(n_bytes: int | float) -> str:
 def format_duration(seconds: float) -> str:
     """Write a duration as a person would: 40 seconds, 3 minutes, 2.5 hours."""
     if seconds < 90:
-        return f"{max(round(seconds, -1 if seconds > 20 else 0), 1):.0f} seconds"
+        whole = max(round(seconds, -1 if seconds > 20 else 0), 1)
+        return f"{whole:.0f} second{'s' if whole > 1 else ''}"
     if seconds < 5400:
         return f"{seconds / 60:.0f} minutes"
     return f"{seconds / 3600:.1f} hours"
