@@ -70,8 +70,8 @@ def test_dry_run_stops_after_the_preflight(folder, tmp_path):
         ),
         (["--benchmark", "kriegeskorte92", "--split", "third"], "split: expected 'odd_even'"),
         (
-            ["--benchmark", "kriegeskorte92", "--memory-limit", "1KB"],
-            "layer features.0: expected at most",
+            ["--benchmark", "kriegeskorte92", "--memory-limit", "150%"],
+            "memory_limit: expected a share",
         ),
     ],
 )

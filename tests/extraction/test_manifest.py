@@ -34,6 +34,8 @@ def make(**changes) -> Manifest:
         "reduction": {"pool": "mean", "size": (3, 3)},
         "labels": ("x", "x", "y", "y"),
         "groups": ("g0", "g0", "g1", "g1"),
+        "inputs_hash": "i1",
+        "probes": {"fc": ("1 2 3",), "(inputs)": ("1 2",)},
     }
     return Manifest(**(plain | changes))
 
@@ -91,6 +93,13 @@ CHANGES = {
     "created": ("2001-01-01", False, None),
     "sizes": ({"fc.npy": 1}, False, None),
     "replaces": (("ff",), False, None),
+    "inputs_hash": ("i2", True, r"inputs: the same stimuli are other inputs than when"),
+    # Compared with a tolerance, and so no part of a hash.
+    "probes": (
+        {"fc": ("1 2 3.1",)},
+        False,
+        r"values: layer 'fc' gives other values .*\(stored 3, now 3.1 in 'fc'\)",
+    ),
 }
 
 
@@ -285,6 +294,46 @@ def test_bad_layers_are_refused():
         ValueError, match="float16, float32 or float64|real numbers, got 'complex64'"
     ):
         stored_dtype("complex64")
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "precision", "differs"),
+    [
+        ("1 2 3", "1.002 2 3", "float32", False),
+        ("1 2 3", "1.004 2 3", "float32", True),
+        ("1 2 3", "1.1 2 3", "bfloat16", False),
+        ("1 2 3", "1.2 2 3", "bfloat16", True),
+        ("1e-9 2e-9", "1e-9 2.1e-9", "float32", True),
+        ("0 0", "0 0", "float32", False),
+        ("0 0", "0 1e-9", "float32", True),
+        ("nan inf 1", "nan inf 1", "float32", False),
+        ("nan inf 1", "0 inf 1", "float32", True),
+        ("nan nan", "nan nan", "float32", False),
+        ("1 2", "1 2 3", "float32", True),
+    ],
+)
+def test_probes_are_compared_with_a_tolerance(before, now, precision, differs):
+    stored = make(probes={"fc": (before,)}, precision=precision)
+    asked = make(probes={"fc": (now,)}, precision=precision)
+    assert Manifest.from_json(stored.to_json()) == stored
+    assert bool(stored.differences(asked)) == differs
+    assert bool(
+        make(probes={"(inputs)": (before,)}).differences(make(probes={"(inputs)": (now,)}))
+    ) == (differs or precision == "bfloat16")
+
+
+def test_values_are_told_of_only_where_nothing_else_explains_them():
+    other = {"features.0": ("9 9",), "fc": ("9 9 9",)}
+    stored = make(probes={"features.0": ("1 2",), "fc": ("1 2 3",)})
+    (text,) = stored.differences(make(probes=other))
+    assert "layers 'features.0', 'fc' give other values" in text
+    (text,) = stored.differences(make(probes=other, weights="3c4d9999aaaa"))
+    assert text.startswith("weights:")
+    (text,) = stored.differences(make(probes=other, inputs_hash="i2"))
+    assert text.startswith("inputs:")
+    # What an earlier version wrote has none, and a layer may be asked for that was not probed.
+    assert make(probes={}, inputs_hash="").differences(make(probes=other, inputs_hash="i2")) == []
+    assert make(probes={"x": ("1",)}).differences(make(probes={"fc": ("1 2 3",)})) == []
 
 
 def test_damaged_and_later_manifests_are_refused(tmp_path):

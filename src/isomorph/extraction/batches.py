@@ -9,6 +9,11 @@ import torch
 
 from isomorph.extraction.model import Batch
 
+# Names, in a batch of named tensors, of what the model is not given by name: inputs that it takes
+# as one plain tensor, and a mask of the padding that it has no use for.
+PLAIN = ""
+PADDING_MASK = "(padding mask)"
+
 
 @dataclass(frozen=True)
 class Step:
@@ -42,7 +47,7 @@ class Step:
     def mask(self) -> torch.Tensor | None:
         """(n_stimuli, n_tokens), 1 where a token is real; None where nothing is padded."""
         if isinstance(self.inputs, Mapping):
-            return self.inputs.get("attention_mask")
+            return self.inputs.get(PADDING_MASK, self.inputs.get("attention_mask"))
         return None
 
     def halves(self) -> tuple[Step, Step]:
@@ -69,7 +74,14 @@ def take(batch: Batch, rows: slice | list[int]) -> Batch:
 
 
 def fresh_on(batch: Batch, device: torch.device, *, channels_last: bool = False) -> Batch:
-    """Give a copy on a device: a model's first operation may be in place, and batches are kept."""
+    """Give what the model takes, on a device.
+
+    It is a copy: a model's first operation may be in place, and batches are kept.
+    """
+    if isinstance(batch, Mapping):
+        batch = {name: tensor for name, tensor in batch.items() if name != PADDING_MASK}
+        if set(batch) == {PLAIN}:
+            batch = batch[PLAIN]
     if isinstance(batch, Mapping):
         return {name: _fresh(tensor, device) for name, tensor in batch.items()}
     moved = _fresh(batch, device)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from tqdm.auto import tqdm
@@ -142,7 +142,7 @@ class FeatureExtractor:
         if output not in OUTPUTS:
             raise unknown_name("output", output, OUTPUTS)
         self.model = (model if isinstance(model, Model) else Model(model)).with_true_uid()
-        self.reduction = Reduction(tokens, pool, tensor_fn, project, seed, str(dtype))
+        self.reduction = Reduction(tokens, pool, tensor_fn, project, seed, cast(str, dtype))
         self.settings = RunSettings(resolve_device(device), precision, channels_last, ops)
         budget = memory_budget(memory_limit, self.settings.device)
         self.inputs = Inputs(
@@ -326,7 +326,7 @@ class FeatureExtractor:
                 dtype=self.reduction.torch_dtype,
                 device=self.settings.device,
             )
-            sinks[part.layer] = [BufferSink(buffer, part.columns)]
+            sinks[part.layer] = [BufferSink(buffer, part.columns, part.layer)]
         return sinks
 
     def _group(self, parts: tuple[Part, ...], tick: Callable[[int], Any]) -> Group:
@@ -340,7 +340,7 @@ class FeatureExtractor:
             reducers=None if self.reduction.keeps_all else self.reducers,
             tick=tick,
         )
-        group = Group(self.ids, self.plan)
+        group = Group(self.ids, self.plan, self.reduction)
         for part in parts:
             buffer = sinks.pop(part.layer)[0].give()
             if part.columns is None:
@@ -425,7 +425,7 @@ def extract_features(
     found: dict[str, Any] = {}
     for group in extractor:
         found.update(group)
-    features = Features(extractor.ids, extractor.plan)
+    features = Features(extractor.ids, extractor.plan, extractor.reduction)
     features.update({layer.name: found[layer.name] for layer in extractor.plan.read()})
     return features
 

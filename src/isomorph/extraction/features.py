@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from isomorph.extraction.layer import Layer
 from isomorph.extraction.plan import Plan
+from isomorph.extraction.reductions import Reduction
 
 
 class Features(dict[str, Any]):
@@ -22,17 +24,23 @@ class Features(dict[str, Any]):
         What each row belongs to: the stimuli, or their groups.
     plan : Plan
         How the maps were read.
+    reduction : Reduction
+        What of them was kept.
     """
 
-    def __init__(self, ids: tuple[str, ...], plan: Plan) -> None:
+    def __init__(
+        self, ids: tuple[str, ...], plan: Plan, reduction: Reduction | None = None
+    ) -> None:
         super().__init__()
-        self.ids, self.plan = ids, plan
+        self.ids, self.plan, self.reduction = ids, plan, reduction or Reduction()
 
     def __missing__(self, name: str) -> Any:
         layer = self.plan[name]  # names the nearest if there is no such layer
         if layer.duplicate_of and layer.duplicate_of in self:
-            found = self[layer.duplicate_of]
-            if found.ndim > 2 and tuple(found.shape[1:]) == self.plan[layer.duplicate_of].shape:
+            found, original = self[layer.duplicate_of], self.plan[layer.duplicate_of]
+            if not self.reduction.treats_alike(original, layer):
+                raise KeyError(_reduced_otherwise(layer, original, self.reduction))
+            if found.ndim > 2 and tuple(found.shape[1:]) == original.shape:
                 return found.reshape(len(found), *layer.shape)
             return found
         here = ", ".join(list(self)[:5])
@@ -44,6 +52,23 @@ class Features(dict[str, Any]):
         lines = [f"Features of {self.plan.model_uid}: {len(self)} layers, {len(self.ids)} rows"]
         lines += [f"  {name}: {tuple(item.shape)}" for name, item in list(super().items())[:12]]
         return "\n".join(lines + ([f"  … {len(self) - 12} more"] if len(self) > 12 else []))
+
+
+def _reduced_otherwise(layer: Layer, original: Layer, reduction: Reduction) -> str:
+    asked = {name: value for name, value in reduction.describe().items() if name != "dtype"}
+    given = ", ".join("tensor_fn=" if k == "tensor_fn" else f"{k}={v!r}" for k, v in asked.items())
+    shape = ", ".join(["len(rows)", *map(str, layer.shape)])
+    return (
+        f"layer {layer.name!r} ({_shown(layer)}) has the values of {original.name!r} "
+        f"({_shown(original)}), which was read in its place; {given} keeps something else of that "
+        f"shape. Ask for {original.name!r}, or for {layer.name!r} by a tensor_fn= that brings "
+        f"{original.name!r} into its shape, lambda rows: rows.reshape({shape}), and reduces it "
+        f"there."
+    )
+
+
+def _shown(layer: Layer) -> str:
+    return f"{layer.kind} of {'×'.join(map(str, layer.shape)) or '1'}"
 
 
 class Group(Features):
@@ -87,12 +112,22 @@ def _guarded(name: str) -> Callable[..., Any]:
 for _name in (
     "__getitem__",
     "__iter__",
+    "__reversed__",
     "__len__",
     "__contains__",
+    "__eq__",
+    "__ne__",
+    "__or__",
+    "__ror__",
+    "__ior__",
+    "copy",
     "keys",
     "values",
     "items",
     "get",
+    "pop",
+    "popitem",
+    "setdefault",
 ):
     setattr(Group, _name, _guarded(_name))
 

@@ -42,7 +42,8 @@ class Grouping:
         Raises
         ------
         ValueError
-            If the stimuli have no groups, or groups of different size are to be stacked.
+            If the stimuli have no groups, a label is missing, two labels read the same, or groups
+            of different size are to be stacked.
         """
         if kind not in KINDS:
             raise unknown_name("way of grouping", kind, KINDS)
@@ -51,7 +52,7 @@ class Grouping:
                 f"group: expected stimuli with groups for group={kind!r}, got a set without. Give "
                 f"them (from_texts(texts, groups=…), frames(videos)), or leave group out."
             )
-        labels = [str(label) for label in groups]
+        labels = _names(groups)
         names = tuple(dict.fromkeys(labels))
         number = {name: position for position, name in enumerate(names)}
         index = np.array([number[label] for label in labels])
@@ -81,6 +82,26 @@ class Grouping:
             parts = rows.unflatten(0, (len(sizes), sizes[0]))
             return parts.mean(dim=1, dtype=_mean_dtype(rows)) if self.kind == "mean" else parts
         return torch.stack([p.mean(dim=0, dtype=_mean_dtype(p)) for p in rows.split(list(sizes))])
+
+
+def _names(groups: Sequence[Any]) -> list[str]:
+    """Labels as words; each must be there, and different ones must differ in words."""
+    first: dict[str, Any] = {}
+    for position, label in enumerate(groups):
+        # NaN, with which tables mark what is missing, is the one value that differs from itself.
+        if label is None or label != label:
+            raise ValueError(
+                f"group: expected a group for every stimulus, got {label!r} for stimulus "
+                f"{position}. Fill it in, or leave that stimulus out."
+            )
+        known = first.setdefault(str(label), label)
+        if known != label:
+            raise ValueError(
+                f"group: expected groups of different names, got {known!r} and {label!r} "
+                f"({type(known).__name__} and {type(label).__name__}), which read the same. Give "
+                f"all of them as text."
+            )
+    return [str(label) for label in groups]
 
 
 def _mean_dtype(rows: torch.Tensor) -> torch.dtype:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from isomorph.extraction.describe import describe_callable as describe_callable
 from isomorph.registry import unknown_name
 from isomorph.storage import hash_json
 
@@ -150,20 +150,6 @@ def unwrapped(module: nn.Module) -> nn.Module:
     if inner is not module:
         logger.info("%s: the %s inside is read.", type(module).__name__, type(inner).__name__)
     return inner
-
-
-def describe_callable(function: Any) -> str:
-    """Describe a function or transform so that the words change when it does.
-
-    A plain function is described by its name and code, another object by its repr; memory
-    addresses, which differ in every process, are left out.
-    """
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(function))
-    constants = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(code.co_consts))
-    content = hash_json([code.co_code.hex(), constants, list(code.co_names)])
-    return f"{function.__module__}.{function.__qualname__}:{content[:16]}"
 
 
 def hash_state_dict(state: Mapping[str, torch.Tensor]) -> str:

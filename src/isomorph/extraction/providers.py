@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from isomorph.extraction.batches import batch_size_of, take
-from isomorph.extraction.loaders import LoadedStimuli, is_loadable
+from isomorph.extraction.loaders import LoadedStimuli, hash_item, is_loadable, same_item
 from isomorph.extraction.model import Batch, Model
 from isomorph.extraction.tokens import TokenisedTexts
 from isomorph.stimuli import as_stimuli
-from isomorph.storage import hash_array
+
+logger = logging.getLogger(__name__)
+
+# A transform that flips every other stimulus gives the first one another way round in 7 of 8 times.
+_LOADS = 4
 
 
 class Provider(Protocol):
@@ -30,7 +36,23 @@ class Provider(Protocol):
 
 
 def provide_stimuli(model: Model, stimuli: Any, on_error: str) -> tuple[Provider, tuple[str, ...]]:
-    """Make a provider of whatever holds stimuli, and name the stimuli that are left out."""
+    """Make a provider of whatever holds stimuli, and name the stimuli that are left out.
+
+    Parameters
+    ----------
+    model : Model
+        Whose preprocessing to apply.
+    stimuli
+        What `Inputs` takes.
+    on_error : {"raise", "skip"}
+        With ``"skip"`` every stimulus is loaded once, and those that cannot be are left out.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to load, or if a stimulus is another tensor each time it is loaded.
+    """
+    _refuse_loose_tensors(stimuli)
     if isinstance(stimuli, torch.Tensor) or (
         isinstance(stimuli, Mapping)
         and stimuli
@@ -38,7 +60,13 @@ def provide_stimuli(model: Model, stimuli: Any, on_error: str) -> tuple[Provider
     ):
         return TensorStimuli(stimuli), ()
     if is_loadable(stimuli):
-        return LoadedStimuli(model, stimuli), ()
+        loaded = LoadedStimuli(model, stimuli)
+        broken = _broken(loaded) if on_error == "skip" else []
+        skipped = tuple(loaded.ids[i] for i in broken)
+        loaded.without(broken)
+        loaded.check_company()
+        _check_fixed(loaded)
+        return loaded, skipped
     chosen = as_stimuli(stimuli)
     if model.preprocess is None:
         raise ValueError(
@@ -48,17 +76,64 @@ def provide_stimuli(model: Model, stimuli: Any, on_error: str) -> tuple[Provider
     if len(chosen) == 0:
         raise ValueError("stimuli: expected one or more, got none.")
     chosen.check()
-    skipped: tuple[str, ...] = ()
+    texts, skipped = chosen.kind == "text", ()
     if on_error == "skip":
-        broken = chosen.broken()
+        broken = list(chosen.broken()) if texts else _broken(PreprocessedStimuli(model, chosen))
+        skipped = tuple(chosen.ids[i] for i in broken)
         if len(broken) == len(chosen):
             raise ValueError(f"stimuli: none of the {len(chosen)} can be decoded.")
-        if broken:
-            skipped = tuple(chosen.ids[i] for i in broken)
-            chosen = chosen.subset([i for i in range(len(chosen)) if i not in broken])
-    if chosen.kind == "text":
+        gone = set(broken)
+        chosen = chosen.subset([i for i in range(len(chosen)) if i not in gone])
+    if texts:
         return TokenisedTexts(model, chosen), skipped
-    return PreprocessedStimuli(model, chosen), skipped
+    provider = PreprocessedStimuli(model, chosen)
+    _check_fixed(provider)
+    return provider, skipped
+
+
+def _refuse_loose_tensors(stimuli: Any) -> None:
+    several = isinstance(stimuli, list | tuple) and bool(stimuli)
+    if several and all(isinstance(one, torch.Tensor) for one in stimuli):
+        raise TypeError(
+            f"stimuli: expected one tensor of preprocessed inputs, first axis stimuli, got "
+            f"{len(stimuli)} tensors. Stack them: torch.stack(stimuli)."
+        )
+    if isinstance(stimuli, np.ndarray) and stimuli.dtype.kind in "fc":
+        raise TypeError(
+            f"stimuli: expected images as uint8, or preprocessed inputs as a tensor, got an array "
+            f"of {stimuli.dtype}. Give torch.from_numpy(stimuli) if it is what the model takes."
+        )
+
+
+def _broken(provider: Provider) -> list[int]:
+    """Load every stimulus once, and give the positions of those that cannot be."""
+
+    def reason(i: int) -> str:
+        try:
+            provider.item(i)
+        except (ValueError, OSError) as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(thread_name_prefix="isomorph-check") as pool:
+        reasons = list(pool.map(reason, range(len(provider.ids))))
+    broken = [i for i, words in enumerate(reasons) if words]
+    if len(broken) == len(reasons):
+        raise ValueError(f"stimuli: none of the {len(reasons)} can be loaded. {reasons[0]}")
+    for i in broken:
+        logger.info("left out: %s", reasons[i])
+    return broken
+
+
+def _check_fixed(provider: Provider) -> None:
+    """Refuse what is random: every pass, and every row, would be of other inputs."""
+    first = provider.item(0)
+    if not all(same_item(first, provider.item(0)) for _ in range(_LOADS - 1)):
+        raise ValueError(
+            f"stimulus {provider.ids[0]!r}: expected the same tensor whenever it is loaded, got "
+            f"another one each time. Leave random augmentation (crops, flips, noise) out of the "
+            f"transform or preprocess, as for testing."
+        )
 
 
 class PreprocessedStimuli:
@@ -128,12 +203,4 @@ class TensorStimuli:
         return take(self.tensors, slice(first, last))
 
     def content_hashes(self) -> tuple[str, ...]:
-        tensors = self.tensors if isinstance(self.tensors, Mapping) else {"": self.tensors}
-        return tuple(
-            hash_array(np.concatenate([_as_bytes(t[i]) for t in tensors.values()]))
-            for i in range(len(self.ids))
-        )
-
-
-def _as_bytes(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        return tuple(hash_item(self.item(i)) for i in range(len(self.ids)))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,6 +14,9 @@ from isomorph.extraction.layer import Layer
 from isomorph.extraction.model import describe_callable
 from isomorph.geometry import SparseProjector
 from isomorph.registry import unknown_name
+from isomorph.stimuli import listing
+
+logger = logging.getLogger(__name__)
 
 POOLS = ("mean", "max")
 TOKENS = ("cls", "last", "mean", "max", "patches")
@@ -31,14 +35,15 @@ class Reduction:
     Parameters
     ----------
     tokens : str or int, optional
-        Of layers that give tokens × channels: ``"cls"`` (the first token), ``"last"`` (the last
-        that is not padding), ``"mean"`` or ``"max"`` over those that are not padding,
-        ``"patches"`` (the mean of all but the first), or a position.
+        Of layers that give tokens × channels: ``"cls"`` (the first token), ``"last"`` (the
+        last), ``"mean"`` or ``"max"`` over all, ``"patches"`` (the mean of all but the first), of
+        those that are not padding; or a position, padding counted.
     pool : {"mean", "max"}, optional
         Of maps, over all positions (height, width, time), channel by channel; of tokens too, where
         `tokens` does not say otherwise. Vectors stay.
     tensor_fn : callable, optional
-        ``f(output) -> output`` on a batch's (n_stimuli, ...) tensor; the first axis must stay.
+        ``f(output) -> output`` on a copy of a batch's (n_stimuli, ...) tensor; the first axis must
+        stay, and a stimulus must give one shape whatever its batch.
     project : int, optional
         A sparse random projection of the flattened features to so many components. Layers with no
         more features than that stay as they are.
@@ -59,9 +64,16 @@ class Reduction:
     project: int | None = None
     seed: int = 0
     dtype: str = "float32"
+    # Layers that a mask did not fit: said once, for all of them.
+    _unmasked: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "dtype", str(self.dtype).removeprefix("torch."))
+        name = getattr(self.dtype, "__name__", None) or str(self.dtype)  # np.float32 is a class
+        object.__setattr__(self, "dtype", name.removeprefix("torch."))
+        if self.tokens is not None and not isinstance(self.tokens, str) and not _whole(self.tokens):
+            raise TypeError(
+                f"tokens: expected one of {', '.join(TOKENS)}, or a position, got {self.tokens!r}."
+            )
         if self.pool is not None and self.pool not in POOLS:
             raise unknown_name("pooling", str(self.pool), POOLS)
         if isinstance(self.tokens, str) and self.tokens not in TOKENS:
@@ -73,8 +85,10 @@ class Reduction:
                 f"tensor_fn: expected a function of a (n_stimuli, ...) tensor, got "
                 f"{type(self.tensor_fn).__name__}."
             )
-        if self.project is not None and (isinstance(self.project, bool) or self.project < 1):
-            raise ValueError(f"project: expected 1 or more components, got {self.project}.")
+        if self.project is not None and (not _whole(self.project) or self.project < 1):
+            raise ValueError(f"project: expected 1 or more components, got {self.project!r}.")
+        if not _whole(self.seed) or self.seed < 0:
+            raise ValueError(f"seed: expected a whole number of 0 or more, got {self.seed!r}.")
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -105,6 +119,15 @@ class Reduction:
             return self.tokens is not None or self.pool is not None
         return layer.kind == "map" and self.pool is not None
 
+    def treats_alike(self, first: Layer, second: Layer) -> bool:
+        """Whether it keeps the same of two layers that hold the same values in the same order."""
+        if first.shape == second.shape and first.channels == second.channels:
+            return True
+        # A projection takes the flattened features; a function may do anything with the shape.
+        return self.tensor_fn is None and not any(
+            self.applies_to(layer) and not _one_position(layer) for layer in (first, second)
+        )
+
 
 class Reducer:
     """A reduction made ready for one layer.
@@ -134,6 +157,7 @@ class Reducer:
                 f"or other layers."
             )
         self._projector: SparseProjector | None = None
+        self._own_shape: tuple[int, ...] | None = None
         self.shape = layer.shape if reduction.keeps_all else self._try_out()
 
     @property
@@ -147,22 +171,42 @@ class Reducer:
         Parameters
         ----------
         rows : torch.Tensor
-            A batch's output, stimuli first. It is not changed and, unless all is kept, not shared.
+            A batch's output, stimuli first. It is not changed; what is given may share its memory.
         mask : torch.Tensor, (n_stimuli, n_tokens), optional
             1 where a token is real and 0 where it is padding.
         """
+        rows = self._before_projection(rows, mask)
+        return rows if self.reduction.project is None else self._project(rows)
+
+    def _before_projection(self, rows: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         reduction, layer = self.reduction, self.layer
-        if layer.kind == "tokens" and reduction.tokens is not None:
-            rows = _choose_tokens(rows, reduction.tokens, _fitting(mask, rows))
-        elif layer.kind == "tokens" and reduction.pool is not None:
-            rows = _choose_tokens(rows, reduction.pool, _fitting(mask, rows))
-        elif layer.kind == "map" and reduction.pool is not None:
-            rows = _pool(rows, reduction.pool, layer.channels)
-        if reduction.tensor_fn is not None:
-            rows = self._own(rows)
-        if reduction.project is not None:
-            rows = self._project(rows)
-        return rows
+        if reduction.applies_to(layer):
+            how = reduction.pool if reduction.tokens is None else reduction.tokens
+            if layer.kind == "tokens" and how is not None:
+                rows = _choose_tokens(rows, how, self._fitting(mask, rows))
+            elif reduction.pool is not None:
+                rows = _pool(rows, reduction.pool, layer.channels)
+        # A function that works in place must not change the model's own pass.
+        return rows if reduction.tensor_fn is None else self._own(rows.clone())
+
+    def _fitting(self, mask: torch.Tensor | None, rows: torch.Tensor) -> torch.Tensor | None:
+        """The mask, where it is of these tokens."""
+        if mask is None:
+            return None
+        if tuple(mask.shape) == tuple(rows.shape[:2]):
+            return mask.to(rows.device).bool()
+        said = self.reduction._unmasked
+        if not said and not bool(mask.all()):
+            logger.warning(
+                "layer %s has %d tokens, and the mask %d: padding cannot be told from tokens "
+                "there, and counts as such (in every layer like it; this is said once). Leave "
+                "such layers out, or give texts of one length.",
+                self.layer.name,
+                rows.shape[1],
+                mask.shape[-1],
+            )
+            said.add(self.layer.name)
+        return None
 
     def _own(self, rows: torch.Tensor) -> torch.Tensor:
         assert self.reduction.tensor_fn is not None
@@ -179,11 +223,23 @@ class Reducer:
                 f"layer {self.layer.name}: expected tensor_fn to give a tensor of {len(rows)} "
                 f"rows, one a stimulus, got {got}."
             )
-        return given if given.ndim > 1 else given[:, None]
+        if given.is_complex():
+            raise ValueError(
+                f"layer {self.layer.name}: expected tensor_fn to give real numbers, got "
+                f"{given.dtype}. Give their .abs() or torch.view_as_real(…)."
+            )
+        given = given if given.ndim > 1 else given[:, None]
+        if self._own_shape is not None and tuple(given.shape[1:]) != self._own_shape:
+            raise ValueError(
+                f"layer {self.layer.name}: expected tensor_fn to give every stimulus the shape "
+                f"{self._own_shape}, got {tuple(given.shape[1:])} for a batch of {len(rows)}. It "
+                f"must not depend on how many stimuli are in the batch."
+            )
+        return given
 
     def _project(self, rows: torch.Tensor) -> torch.Tensor:
         assert self.reduction.project is not None
-        flat = rows.flatten(start_dim=1)
+        flat = rows.flatten(start_dim=1) if rows.ndim > 1 else rows[:, None]
         if flat.shape[1] <= self.reduction.project:
             return flat
         if self._projector is None:
@@ -195,18 +251,20 @@ class Reducer:
     def _try_out(self) -> tuple[int, ...]:
         """Run on two stimuli of zeros, to learn the shape and to fail before the long work."""
         probe = torch.zeros(2, *self.layer.shape, dtype=self.layer.dtype)
-        reduction = self.reduction
-        self.reduction = Reduction(reduction.tokens, reduction.pool, reduction.tensor_fn)
-        shape = tuple(self(probe).shape[1:])
-        self.reduction = reduction
-        n_features = math.prod(shape)
-        if reduction.project is None:
-            return shape
-        return (min(reduction.project, n_features),)
+        shape = tuple(self._before_projection(probe, None).shape[1:])
+        n_features, project = math.prod(shape), self.reduction.project
+        if not n_features:
+            raise ValueError(
+                f"layer {self.layer.name}: expected one feature or more for each stimulus, got "
+                f"the shape {shape} from tensor_fn. Mend it, or choose other layers."
+            )
+        if self.reduction.tensor_fn is not None:
+            self._own_shape = shape
+        return shape if project is None else (min(project, n_features),)
 
 
 def check_tokens(reduction: Reduction, layers: tuple[Layer, ...], *, has_class_token: bool) -> str:
-    """Find what is wrong with a choice of tokens before the long work.
+    """Find what is wrong with a choice of tokens, or with pooling, before the long work.
 
     Returns
     -------
@@ -218,8 +276,19 @@ def check_tokens(reduction: Reduction, layers: tuple[Layer, ...], *, has_class_t
     ValueError
         If none of the layers gives tokens.
     """
+    warnings: list[str] = []
+    unknown = [
+        f"{layer.name} ({'×'.join(map(str, layer.shape))})"
+        for layer in layers
+        if layer.kind == "map" and layer.channels is None
+    ]
+    if reduction.pool is not None and unknown:
+        warnings.append(
+            f"pool={reduction.pool!r}: nothing tells which axis of {len(unknown)} layers holds "
+            f"the channels, and the first is taken: {listing(unknown)}."
+        )
     if reduction.tokens is None:
-        return ""
+        return " ".join(warnings)
     if not any(layer.kind == "tokens" for layer in layers):
         raise ValueError(
             f"tokens={reduction.tokens!r}: none of the {len(layers)} layers gives tokens × "
@@ -227,22 +296,24 @@ def check_tokens(reduction: Reduction, layers: tuple[Layer, ...], *, has_class_t
             f"{'×'.join(map(str, layers[0].shape))}). Use pool= for maps, or choose other layers."
         )
     if reduction.tokens in ("cls", "patches") and not has_class_token:
-        return (
+        warnings.append(
             f"tokens={reduction.tokens!r}: no class token was found in the model; its first token "
             f"may be an ordinary one."
         )
-    return ""
+    return " ".join(warnings)
+
+
+def _one_position(layer: Layer) -> bool:
+    """Whether pooling keeps the whole of a map: 512 × 1 × 1."""
+    return layer.kind == "map" and layer.n_features == layer.shape[layer.channels or 0]
+
+
+def _whole(number: Any) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool)
 
 
 def _has(n_tokens: int, position: int) -> bool:
     return -n_tokens <= position < n_tokens
-
-
-def _fitting(mask: torch.Tensor | None, rows: torch.Tensor) -> torch.Tensor | None:
-    """The mask, where it is of these tokens."""
-    if mask is None or tuple(mask.shape) != tuple(rows.shape[:2]):
-        return None
-    return mask.to(rows.device).bool()
 
 
 def _choose_tokens(
@@ -251,18 +322,22 @@ def _choose_tokens(
     """(n_stimuli, n_tokens, n_channels) → (n_stimuli, n_channels)."""
     if isinstance(tokens, int):
         return rows[:, tokens]
-    if tokens == "cls":
-        return rows[:, 0]
-    if tokens == "patches":
-        return _wide(rows[:, 1:]).mean(dim=1)
     if mask is None:
-        if tokens == "last":
-            return rows[:, -1]
+        if tokens in ("cls", "last"):
+            return rows[:, 0 if tokens == "cls" else -1]
+        if tokens == "patches":
+            return _wide(rows[:, 1:]).mean(dim=1)
         return _wide(rows).mean(dim=1) if tokens == "mean" else rows.amax(dim=1)
-    if tokens == "last":
+    if tokens in ("cls", "last"):
         positions = torch.arange(mask.shape[1], device=mask.device)
-        last = torch.where(mask, positions, -1).amax(dim=1).clamp(min=0)
-        return rows[torch.arange(len(rows), device=rows.device), last]
+        if tokens == "cls":
+            place = torch.where(mask, positions, len(positions)).amin(dim=1)
+        else:
+            place = torch.where(mask, positions, -1).amax(dim=1)
+        place = place.clamp(0, len(positions) - 1)
+        return rows[torch.arange(len(rows), device=rows.device), place]
+    if tokens == "patches":
+        mask = mask & (mask.cumsum(dim=1) > 1)
     real = mask[:, :, None]
     if tokens == "max":
         return rows.masked_fill(~real, -torch.inf).amax(dim=1)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from isomorph.extraction.axes import channel_axis, guess_channel_axis
+from isomorph.extraction.axes import Output, channel_axes
 from isomorph.extraction.batches import batch_size_of, fresh_on, take
 from isomorph.extraction.layer import Layer
 from isomorph.extraction.model import Batch, Model, ready
@@ -148,7 +148,6 @@ def survey_model(
     modules = {path: module for module, path in module_names(model.module).items()}
     blocks = block_paths(model.module)
     layers: list[Layer] = []
-    known: list[tuple[tuple[int, ...], int]] = []
     for key in small | large | turned:
         module = modules.get(key[0])
         layer = _describe(key, small.get(key), large.get(key), turned.get(key), module, input_dim)
@@ -157,10 +156,9 @@ def survey_model(
             is_leaf=module is not None and next(module.children(), None) is None,
             is_block=key[0] in blocks,
         )
-        if not layer.left_out:
-            layer = _with_channels(layer, module, known)
         layers.append(layer)
     unsteady = {key[0] for key in (small.keys() ^ large.keys()) | (large.keys() ^ turned.keys())}
+    layers = _with_channels(layers, modules, small)
     layers = _without_siblings(_without(layers, unsteady), modules)
     layers = _mark_duplicates(layers, small, large)
     called = {path for path, _, _ in small | large | turned}
@@ -285,14 +283,16 @@ def _asked_axis(name: str, input_dim: InputDim) -> int | None:
 
 
 def _with_channels(
-    layer: Layer, module: nn.Module | None, known: list[tuple[tuple[int, ...], int]]
-) -> Layer:
-    axis = channel_axis(module, layer.shape)
-    if axis is None:
-        axis = guess_channel_axis(layer.shape, known)
-    else:
-        known.append((layer.shape, axis))
-    return replace(layer, channels=axis)
+    layers: list[Layer], modules: Mapping[str, nn.Module], small: Mapping[Key, _Capture]
+) -> list[Layer]:
+    outputs: dict[Key, Output] = {}
+    for layer in layers:
+        if layer.batch is not None and not layer.left_out:
+            rows = layer.batch.stimuli_leading(small[layer.key].held)
+            module = modules.get(layer.path)
+            outputs[layer.key] = Output(layer.path, layer.shape, module, rows.stride()[1:])
+    axes = dict(zip(outputs, channel_axes(list(outputs.values())), strict=True))
+    return [replace(layer, channels=axes.get(layer.key)) for layer in layers]
 
 
 def _without(layers: list[Layer], unsteady: set[str]) -> list[Layer]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
+from isomorph.extraction.batches import PADDING_MASK, PLAIN
 from isomorph.extraction.model import Model
 
 
@@ -14,7 +16,8 @@ class TokenisedTexts:
     """Texts run through a model's tokenizer once; every text is padded to the longest.
 
     One length for all keeps a map's shape the same whatever the batch. Where the tokenizer gives
-    no ``attention_mask`` but lists of different length, one is made.
+    no ``attention_mask`` but lists of different length, one is made: for the model, if it takes it
+    by name, and for the reductions in any case.
     """
 
     def __init__(self, model: Model, stimuli: Any) -> None:
@@ -39,7 +42,7 @@ class TokenisedTexts:
         encoded = getattr(encoded, "data", encoded) if hasattr(encoded, "keys") else encoded
         if isinstance(encoded, Mapping):
             return {name: _row(values) for name, values in encoded.items()}
-        return {"": _row(encoded)}
+        return {PLAIN: _row(encoded)}
 
     def item(self, i: int) -> torch.Tensor | dict[str, torch.Tensor]:
         return self._items[i]
@@ -59,16 +62,24 @@ def _padded(model: Model, encoded: list[dict[str, torch.Tensor]]) -> list[Any]:
     shorter = any(len(item[name]) < longest[name] for item in encoded for name in item)
     pad = getattr(tokenizer, "pad_token_id", None)
     left = getattr(tokenizer, "padding_side", "right") == "left"
+    mask = "attention_mask" if PLAIN not in longest and _takes_mask(model) else PADDING_MASK
     items: list[Any] = []
     for item in encoded:
-        if shorter and "" not in item and "attention_mask" not in item:
+        if shorter and "attention_mask" not in item:
             n_tokens = len(next(iter(item.values())))
-            item = {**item, "attention_mask": torch.ones(n_tokens, dtype=torch.long)}
+            item = {**item, mask: torch.ones(n_tokens, dtype=torch.long)}
         full = {}
         for name, values in item.items():
-            fill = pad if name in ("", "input_ids") and pad is not None else 0
+            fill = pad if name in (PLAIN, "input_ids") and pad is not None else 0
             missing = longest.get(name, max(longest.values())) - len(values)
             padding = torch.full((missing,), fill, dtype=values.dtype)
             full[name] = torch.cat([padding, values] if left else [values, padding])
-        items.append(full.get("", full))
+        items.append(full[PLAIN] if set(full) == {PLAIN} else full)
     return items
+
+
+def _takes_mask(model: Model) -> bool:
+    if model.forward is not None:
+        return True
+    taken = inspect.signature(model.module.forward).parameters
+    return "attention_mask" in taken or any(p.kind is p.VAR_KEYWORD for p in taken.values())

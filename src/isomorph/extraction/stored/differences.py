@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from isomorph.extraction.stored.manifest import Manifest
@@ -12,6 +14,12 @@ if TYPE_CHECKING:
 _TEXT_SHOWN = 80
 _NAMES_SHOWN = 5
 _HASH_SHOWN = 8
+# Of a layer's largest probed number. Sums round differently on another machine, with other threads,
+# and much more so in half precision; decoding gives the same everywhere but for its last digits.
+INPUTS_TOLERANCE = 1e-3
+TOLERANCE = 1e-3
+HALF_TOLERANCE = 5e-2
+INPUTS = "(inputs)"
 
 _TEXTS = (
     ("model", "model_uid"),
@@ -40,6 +48,16 @@ def manifest_differences(stored: Manifest, asked: Manifest) -> list[str]:
         *_stimulus_differences(stored, asked),
         *_layer_differences(stored, asked),
         *_reduction_differences(stored.reduction, asked.reduction),
+        *_value_differences(stored, asked),
+    ]
+
+
+def version_differences(stored: Mapping[str, str], asked: Mapping[str, str]) -> list[str]:
+    """Say which versions differ: ``"torch: stored with 2.6, now 2.7"``."""
+    return [
+        f"{name}: stored with {stored.get(name)}, now {asked.get(name)}"
+        for name in sorted({*stored, *asked})
+        if stored.get(name) != asked.get(name)
     ]
 
 
@@ -105,6 +123,74 @@ def _reduction_differences(stored: Any, asked: Any) -> Iterator[str]:
         ours, theirs = stored.get(key), asked.get(key)
         if ours != theirs:
             yield f"reduction: {key} stored {ours!r}, asked for {theirs!r}"
+
+
+def _value_differences(stored: Manifest, asked: Manifest) -> Iterator[str]:
+    """Compare what a few stimuli gave, where nothing else explains that they give others now."""
+    causes = ("weights", "structure", "preprocessing", "stimulus_ids", "reduction", "precision")
+    if any(getattr(stored, name) != getattr(asked, name) for name in causes):
+        return
+    if stored.stimulus_hashes and stored.stimulus_hashes != asked.stimulus_hashes:
+        return
+    exact = stored.inputs_hash and asked.inputs_hash
+    found = _probe_difference(stored.probes, asked.probes, INPUTS, INPUTS_TOLERANCE)
+    if found or (exact and stored.inputs_hash != asked.inputs_hash):
+        yield (
+            f"inputs: the same stimuli are other inputs than when the folder was begun"
+            f"{f' ({found})' if found else ''}. A transform of the data set, the preprocessing, or "
+            f"what a library does in it changed in a way that no name shows"
+        )
+        return
+    others = _other_values(stored, asked)
+    if others:
+        name, found = next(iter(others.items()))
+        more = f"layers {_names(list(others))} give" if len(others) > 1 else f"layer {name!r} gives"
+        yield (
+            f"values: {more} other values than when the folder was begun ({found} in {name!r}). "
+            f"The model, its preprocessing, tensor_fn, input_dim or the like changed in a way that "
+            f"no name shows: a number or function that a module holds, a buffer that is not saved"
+        )
+
+
+def _other_values(stored: Manifest, asked: Manifest) -> dict[str, str]:
+    """The layers whose probes differ, each with how."""
+    half = "16" in stored.precision or "16" in str(stored.reduction.get("dtype"))
+    tolerance = HALF_TOLERANCE if half else TOLERANCE
+    found = {
+        layer.name: _probe_difference(stored.probes, asked.probes, layer.name, tolerance)
+        for layer in stored.layers
+    }
+    return {name: words for name, words in found.items() if words}
+
+
+def _probe_difference(
+    stored: Mapping[str, Sequence[str]],
+    asked: Mapping[str, Sequence[str]],
+    name: str,
+    tolerance: float,
+) -> str:
+    """Give the two numbers that differ most, as words; empty if all agree."""
+    if name not in stored or name not in asked:
+        return ""
+    ours, theirs = _numbers(stored[name]), _numbers(asked[name])
+    if ours.shape != theirs.shape:
+        return f"stored {len(ours)} numbers, now {len(theirs)}"
+    if not len(ours):
+        return ""
+    finite = np.isfinite(ours) & np.isfinite(theirs)
+    scale = np.abs(ours[finite]).max(initial=0.0)
+    with np.errstate(invalid="ignore"):
+        apart = np.where(finite, np.abs(ours - theirs), np.inf)
+    # Infinite or not a number in both is the same.
+    apart[~np.isfinite(ours) & ~np.isfinite(theirs)] = 0.0
+    worst = int(apart.argmax())
+    if apart[worst] <= tolerance * scale:
+        return ""
+    return f"stored {ours[worst]:.5g}, now {theirs[worst]:.5g}"
+
+
+def _numbers(words: Sequence[str]) -> np.ndarray:
+    return np.array([float(word) for line in words for word in line.split()])
 
 
 def _missing(ours: Iterable[str], theirs: Iterable[str]) -> list[str]:

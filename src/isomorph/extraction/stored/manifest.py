@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from isomorph.extraction.stored.differences import manifest_differences
+from isomorph.extraction.stored.differences import manifest_differences, version_differences
 from isomorph.extraction.stored.formats import FORMATS
 from isomorph.storage import canonical_json, hash_json
 
@@ -147,7 +147,8 @@ class StoredLayer:
         return np.dtype(self.dtype).newbyteorder("<")
 
 
-def _versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that decide numbers."""
     return {name: version(name) for name in ("isomorph", "torch", "numpy")}
 
 
@@ -188,13 +189,18 @@ class Manifest:
     rows_per_file : int or None
         Split each layer into files of so many stimuli.
     versions : mapping
-        Of the libraries.
+        Of the libraries; the device and how it was used.
     created : str
         When, in ISO 8601.
     sizes : mapping
         Bytes of every data file; empty until the extraction is complete.
     replaces : tuple of str
         Fingerprints of the manifests that the extraction began with, before a restart.
+    inputs_hash : str
+        Of what is exact in the inputs made of a few stimuli: names, dtypes, shapes, tokens.
+    probes : mapping of str to tuple of str
+        A few numbers of each layer, and of the inputs, for a few stimuli: one text for each. They
+        are compared with a tolerance, and show what no name and no hash does.
 
     Examples
     --------
@@ -219,10 +225,12 @@ class Manifest:
     precision: str = "float32"
     format: str = "npy"
     rows_per_file: int | None = None
-    versions: Mapping[str, str] = field(default_factory=_versions)
+    versions: Mapping[str, str] = field(default_factory=library_versions)
     created: str = field(default_factory=_now)
     sizes: Mapping[str, int] = field(default_factory=dict)
     replaces: tuple[str, ...] = ()
+    inputs_hash: str = ""
+    probes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -231,6 +239,7 @@ class Manifest:
             put(self, name, None if values is None else tuple(str(value) for value in values))
         # As JSON gives it back, so that a manifest equals itself after a round trip.
         put(self, "reduction", json.loads(canonical_json(dict(self.reduction))))
+        put(self, "probes", {name: tuple(words) for name, words in self.probes.items()})
         put(self, "layers", _with_files(tuple(self.layers), FORMATS[self.format].suffix))
         _check(self)
 
@@ -271,6 +280,7 @@ class Manifest:
                 "layers": [[layer.name, layer.shape, layer.dtype] for layer in self.layers],
                 "reduction": self.reduction,
                 "precision": self.precision,
+                "inputs": self.inputs_hash,
             }
         )
 
@@ -294,12 +304,7 @@ class Manifest:
 
     def version_differences(self, other: Manifest) -> list[str]:
         """Say which library versions differ from those asked for now; no error, a warning."""
-        names = sorted({*self.versions, *other.versions})
-        return [
-            f"{name}: stored with {self.versions.get(name)}, now {other.versions.get(name)}"
-            for name in names
-            if self.versions.get(name) != other.versions.get(name)
-        ]
+        return version_differences(self.versions, other.versions)
 
     def to_json(self) -> str:
         """Write as JSON that people can read too."""
