@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# One process a core, one thread each: threads of several libraries would fight for the cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
 
 .PHONY: help demo test quick lint types bench format clean
 
@@ -25,10 +27,10 @@ demo: .venv/installed
 	$(BIN)/isomorph demo
 
 test: lint types
-	$(BIN)/pytest
+	$(PYTEST)
 
 quick: lint types
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: .venv/installed
 	$(BIN)/ruff format --check src tests bench
