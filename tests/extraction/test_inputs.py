@@ -235,6 +235,17 @@ def test_a_truncated_image_can_be_skipped(half_broken, expected, caplog):
 
 
 @pytest.mark.parametrize("content", [b"", b"this is no image"])
+def test_whatever_is_no_image_can_be_skipped(tmp_path, arrays, content):
+    for name, array in zip("ac", arrays, strict=False):
+        Image.fromarray(array).save(tmp_path / f"{name}.png")
+    (tmp_path / "b.png").write_bytes(content)
+    found = extract_features(
+        Model(network(), to_tensor), tmp_path, "0", on_error="skip", progress=False
+    )
+    assert found.ids == ("a.png", "c.png")
+
+
+@pytest.mark.parametrize("content", [b"", b"this is no image"])
 def test_what_is_no_image_is_found_before_the_model_runs(tmp_path, arrays, content):
     Image.fromarray(arrays[0]).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(content)

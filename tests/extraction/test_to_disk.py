@@ -195,6 +195,12 @@ def test_what_is_done_is_not_done_again(inputs, tmp_path, monkeypatch):
         np.testing.assert_array_equal(found[name], item.numpy())
 
 
+def test_an_interruption_keeps_every_whole_batch(inputs, tmp_path):
+    interrupted(network(), inputs, tmp_path / "a", 4 + 3, batch_size=2)
+    with pytest.raises(ValueError, match=r"6 of 11"):
+        to_disk.load_features(tmp_path / "a")
+
+
 def test_another_batch_size_goes_on_in_the_first_one(inputs, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(to_disk, "SECONDS_BETWEEN_COMMITS", 0)
     module = network()

@@ -75,10 +75,15 @@ def provide_stimuli(model: Model, stimuli: Any, on_error: str) -> tuple[Provider
         )
     if len(chosen) == 0:
         raise ValueError("stimuli: expected one or more, got none.")
-    chosen.check()
     texts, skipped = chosen.kind == "text", ()
-    if on_error == "skip":
-        broken = list(chosen.broken()) if texts else _broken(PreprocessedStimuli(model, chosen))
+    if on_error != "skip":
+        chosen.check()
+    else:
+        broken = (
+            list(chosen.broken(progress=False))
+            if texts
+            else _broken(PreprocessedStimuli(model, chosen))
+        )
         skipped = tuple(chosen.ids[i] for i in broken)
         if len(broken) == len(chosen):
             raise ValueError(f"stimuli: none of the {len(chosen)} can be decoded.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Iterator, Mapping
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # A commit waits for the disk; after a kill at most so much of the work is done again.
-SECONDS_BETWEEN_COMMITS = 10.0
+SECONDS_BETWEEN_COMMITS = 5.0
 # What a manifest keeps of a few stimuli, to notice what no name and no hash shows.
 PROBED_STIMULI = 3
 PROBED_VALUES = 8
@@ -312,7 +313,7 @@ def _run(extractor: FeatureExtractor, writer: FeatureWriter, progress: bool) -> 
     done = writer.rows_done
     # Whole batches only: rows of a batch that was cut by the interruption are made again.
     done = max(start for start in starts if start <= done)
-    last_commit = time.monotonic()
+    last_commit, whole = time.monotonic(), done
     batches = iter(starts[starts.index(done) + 1 :])
     with tqdm(
         total=inputs.n_stimuli,
@@ -323,21 +324,28 @@ def _run(extractor: FeatureExtractor, writer: FeatureWriter, progress: bool) -> 
     ) as bar:
 
         def tick(n_stimuli: int) -> None:
-            nonlocal last_commit
-            stop = next(batches)
+            nonlocal last_commit, whole
+            whole = next(batches)
             if time.monotonic() - last_commit >= SECONDS_BETWEEN_COMMITS:
-                writer.commit(stop)
+                writer.commit(whole)
                 last_commit = time.monotonic()
             bar.update(n_stimuli)
 
-        run_pass(
-            extractor.model,
-            inputs,
-            extractor.plan,
-            sinks,
-            extractor.settings,
-            reducers=extractor.reducers,
-            start=done,
-            tick=tick,
-        )
-    bar.close()
+        try:
+            run_pass(
+                extractor.model,
+                inputs,
+                extractor.plan,
+                sinks,
+                extractor.settings,
+                reducers=extractor.reducers,
+                start=done,
+                tick=tick,
+            )
+        except FalseDuplicateError:
+            raise
+        except BaseException:
+            # An error or an interruption: what is whole is kept. The error itself comes first.
+            with contextlib.suppress(OSError, ValueError):
+                writer.commit(whole)
+            raise
