@@ -15,6 +15,7 @@ from torch import nn
 
 from isomorph.extraction.axes import Output, channel_axes
 from isomorph.extraction.batches import batch_size_of, fresh_on, take
+from isomorph.extraction.duplicates import SURVEY_SIZES, Capture, Key, mark_duplicates
 from isomorph.extraction.layer import Layer
 from isomorph.extraction.model import Batch, Model, ready
 from isomorph.extraction.operations import watch_operations
@@ -33,57 +34,15 @@ from isomorph.extraction.plan import Plan
 from isomorph.extraction.structure import block_paths, module_names
 from isomorph.registry import unknown_name
 
-# Two sizes that share no factor with each other, so that an axis of 2 or 3 is not taken for one.
-SURVEY_SIZES = (2, 3)
-GLANCED = 64
-
-Key = tuple[str, int, str]
 InputDim = int | Mapping[str, int] | None
-
-
-@dataclass
-class _Capture:
-    """One output, held so that its memory cannot be reused while identities are compared."""
-
-    held: torch.Tensor
-    copy: torch.Tensor
-    version: int
-    reason: str = ""
-
-    @classmethod
-    def of(cls, tensor: torch.Tensor) -> _Capture:
-        reason = _unreadable(tensor)
-        if reason:
-            return cls(torch.empty(0), torch.empty(0), 0, reason)
-        return cls(tensor, tensor.detach().clone(), tensor._version)
-
-    @property
-    def identity(self) -> tuple[Any, ...]:
-        tensor = self.held
-        place = (
-            tensor.untyped_storage().data_ptr(),
-            tensor.storage_offset(),
-            tensor.dtype,
-            self.version,
-        )
-        if tensor.is_contiguous() and tensor.ndim and len(tensor) in SURVEY_SIZES:
-            # A flattened view holds the same features of each stimulus in the same order.
-            return (*place, len(tensor), tensor.numel())
-        return (*place, tuple(tensor.shape), tensor.stride())
-
-    @property
-    def overwritten(self) -> bool:
-        return self.held._version != self.version or not torch.equal(
-            torch.nan_to_num(self.held), torch.nan_to_num(self.copy)
-        )
 
 
 @dataclass
 class _Run:
     """What one survey batch left: every output, and what went into the last weighted layer."""
 
-    captures: dict[Key, _Capture]
-    head_input: _Capture | None = None
+    captures: dict[Key, Capture]
+    head_input: Capture | None = None
     head_path: str = ""
 
 
@@ -160,7 +119,7 @@ def survey_model(
     unsteady = {key[0] for key in (small.keys() ^ large.keys()) | (large.keys() ^ turned.keys())}
     layers = _with_channels(layers, modules, small)
     layers = _without_siblings(_without(layers, unsteady), modules)
-    layers = _mark_duplicates(layers, small, large)
+    layers = mark_duplicates(layers, small, large)
     called = {path for path, _, _ in small | large | turned}
     silent = [path for path in modules if path not in called]
     return Plan(
@@ -184,14 +143,14 @@ def _run(model: Model, inputs: Batch, ops: bool) -> _Run:
             call = calls[path]
             calls[path] += 1
             for leaf, tensor in leaves(output):
-                run.captures[path, call, leaf] = _Capture.of(tensor)
+                run.captures[path, call, leaf] = Capture.of(tensor)
             if _is_weighted_leaf(module) and args and isinstance(args[0], torch.Tensor):
-                run.head_input, run.head_path = _Capture.of(args[0]), path
+                run.head_input, run.head_path = Capture.of(args[0]), path
 
         return hook
 
     def watch(path: str, op: str, call: int, tensor: torch.Tensor) -> None:
-        run.captures[f"{path}:{op}", call, ""] = _Capture.of(tensor)
+        run.captures[f"{path}:{op}", call, ""] = Capture.of(tensor)
 
     with ExitStack() as stack:
         for module, path in names.items():
@@ -202,17 +161,6 @@ def _run(model: Model, inputs: Batch, ops: bool) -> _Run:
     return run
 
 
-def _unreadable(tensor: torch.Tensor) -> str:
-    """Why a tensor's values cannot be read as an array; empty if they can."""
-    if tensor.is_nested:
-        return "its values are a nested tensor"
-    if tensor.layout != torch.strided:
-        return "its values are sparse"
-    if tensor.is_quantized:
-        return "its values are quantised"
-    return "it holds no values (meta)" if tensor.is_meta else ""
-
-
 def _is_weighted_leaf(module: nn.Module) -> bool:
     weighted = isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d)
     return weighted and next(module.children(), None) is None
@@ -220,9 +168,9 @@ def _is_weighted_leaf(module: nn.Module) -> bool:
 
 def _describe(
     key: Key,
-    small: _Capture | None,
-    large: _Capture | None,
-    turned: _Capture | None,
+    small: Capture | None,
+    large: Capture | None,
+    turned: Capture | None,
     module: nn.Module | None,
     input_dim: InputDim,
 ) -> Layer:
@@ -283,7 +231,7 @@ def _asked_axis(name: str, input_dim: InputDim) -> int | None:
 
 
 def _with_channels(
-    layers: list[Layer], modules: Mapping[str, nn.Module], small: Mapping[Key, _Capture]
+    layers: list[Layer], modules: Mapping[str, nn.Module], small: Mapping[Key, Capture]
 ) -> list[Layer]:
     outputs: dict[Key, Output] = {}
     for layer in layers:
@@ -331,101 +279,6 @@ def _places(path: str, modules: Mapping[str, nn.Module]) -> list[tuple[str, str]
         if isinstance(items, nn.ModuleList) and len({type(item) for item in items}) == 1:
             found.append((above, ".".join(names[depth + 1 :])))
     return found
-
-
-def _mark_duplicates(
-    layers: list[Layer], small: Mapping[Key, _Capture], large: Mapping[Key, _Capture]
-) -> list[Layer]:
-    by_identity: dict[tuple[Any, ...], tuple[str, Layer]] = {}  # the first one, its original
-    by_glance: dict[tuple[Any, ...], list[Layer]] = {}
-    marked: list[Layer] = []
-    index = 0
-    owners = _owners(layers, small, large)
-    for layer in layers:
-        if layer.left_out or layer.name in owners:
-            marked.append(layer)
-            continue
-        contents = _contents(layer, small, large)
-        identity = (*small[layer.key].identity, *large[layer.key].identity)
-        first, original = by_identity.get(identity, ("", None))
-        # The same memory and version, and yet other values: something wrote past torch's counter.
-        if original is not None and not _equal(contents, _contents(original, small, large)):
-            first, original = "", None
-        glance = _glance(contents)
-        if original is None and _tells(contents):
-            original = next(
-                (
-                    other
-                    for other in by_glance.get(glance, [])
-                    if _equal(contents, _contents(other, small, large))
-                ),
-                None,
-            )
-        if original is not None:
-            by_identity.setdefault(identity, (layer.name, original))
-            marked.append(replace(layer, duplicate_of=original.name, same_tensor_as=first))
-            continue
-        by_identity[identity] = (layer.name, layer)
-        by_glance.setdefault(glance, []).append(layer)
-        marked.append(replace(layer, index=index))
-        index += 1
-    by_name = {layer.name: layer for layer in marked}
-    return [
-        replace(
-            layer,
-            duplicate_of=by_name[owners[layer.name]].duplicate_of or owners[layer.name],
-            same_tensor_as=by_name[owners[layer.name]].same_tensor_as or owners[layer.name],
-        )
-        if layer.name in owners
-        else layer
-        for layer in marked
-    ]
-
-
-def _owners(
-    layers: list[Layer], small: Mapping[Key, _Capture], large: Mapping[Key, _Capture]
-) -> dict[str, str]:
-    """Operations whose very result a module returns, and that module's layer: it is read there."""
-    modules: dict[tuple[Any, ...], str] = {}
-    operations: dict[str, tuple[Any, ...]] = {}
-    for layer in layers:
-        if layer.left_out:
-            continue
-        identity = (*small[layer.key].identity, *large[layer.key].identity)
-        if layer.module_class is None:
-            operations[layer.name] = identity
-        else:
-            modules.setdefault(identity, layer.name)
-    return {name: modules[key] for name, key in operations.items() if key in modules}
-
-
-def _contents(
-    layer: Layer, small: Mapping[Key, _Capture], large: Mapping[Key, _Capture]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """A layer's flattened values for both batches."""
-    return layer.flatten(small[layer.key].copy), layer.flatten(large[layer.key].copy)
-
-
-def _equal(
-    first: tuple[torch.Tensor, torch.Tensor], second: tuple[torch.Tensor, torch.Tensor]
-) -> bool:
-    return all(
-        a.shape == b.shape and torch.equal(a, b.to(a.dtype))
-        for a, b in zip(first, second, strict=True)
-    )
-
-
-def _tells(contents: tuple[torch.Tensor, torch.Tensor]) -> bool:
-    """Whether values say something: two silent layers are not the same layer."""
-    return all(item.numel() and bool(item.min() < item.max()) for item in contents)
-
-
-def _glance(contents: tuple[torch.Tensor, torch.Tensor]) -> tuple[Any, ...]:
-    """A few values, alike for equal layers: only those that share it are compared whole."""
-    large = contents[1]
-    step = max(1, large.shape[1] // GLANCED)
-    # Adding zero makes −0 and 0 alike.
-    return large.shape[1], *(large[-1, ::step].double() + 0).tolist()
 
 
 def _penultimate(layers: list[Layer], runs: list[_Run]) -> str:
