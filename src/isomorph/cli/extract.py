@@ -12,7 +12,7 @@ import pandas as pd
 
 from isomorph.cli.show import show_heading, show_line, show_pairs, show_table, terminal_width
 from isomorph.extraction import FeatureExtractor, Plan
-from isomorph.extraction.extractor import check_target
+from isomorph.extraction.extract import check_target
 from isomorph.extraction.stored.manifest import read_manifest
 from isomorph.stimuli import procedural_images
 from isomorph.storage import format_duration, format_size

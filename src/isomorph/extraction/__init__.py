@@ -2,8 +2,8 @@
 
 from isomorph.extraction.batches import fresh_on as fresh_on
 from isomorph.extraction.estimate import Estimate as Estimate
+from isomorph.extraction.extract import extract_features as extract_features
 from isomorph.extraction.extractor import FeatureExtractor as FeatureExtractor
-from isomorph.extraction.extractor import extract_features as extract_features
 from isomorph.extraction.features import Features as Features
 from isomorph.extraction.inputs import Inputs as Inputs
 from isomorph.extraction.layer import Layer as Layer

@@ -1,4 +1,4 @@
-"""`FeatureExtractor` and `extract_features`: a model's maps over a stimulus set."""
+"""`FeatureExtractor`: a model's maps over a stimulus set, in groups that fit the memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from tqdm.auto import tqdm
 
 from isomorph.extraction.estimate import Estimate, estimate_passes
-from isomorph.extraction.features import Features, Group, as_kind
+from isomorph.extraction.features import Group, as_kind
 from isomorph.extraction.inputs import Inputs
 from isomorph.extraction.layer import Layer, Part
 from isomorph.extraction.memory import MemoryLimit, inputs_budget, memory_budget
@@ -23,7 +23,6 @@ from isomorph.extraction.planning import chosen_layers, survey_inputs
 from isomorph.extraction.reductions import Reducer, Reduction, check_tokens
 from isomorph.extraction.selection import LayersAsked
 from isomorph.extraction.sinks import BufferSink
-from isomorph.extraction.stored import FORMATS
 from isomorph.extraction.stream import (
     AbsentLayersError,
     FalseDuplicateError,
@@ -32,7 +31,7 @@ from isomorph.extraction.stream import (
 )
 from isomorph.extraction.to_disk import write_features
 from isomorph.registry import unknown_name
-from isomorph.storage import check_folder, show_log_in_notebooks
+from isomorph.storage import show_log_in_notebooks
 
 logger = logging.getLogger(__name__)
 
@@ -354,85 +353,3 @@ def _has_class_token(model: Model) -> bool:
     if any("cls" in name or "class_" in name for name in names):
         return True
     return hasattr(model.preprocess, "cls_token_id")
-
-
-def extract_features(
-    model: Model | torch.nn.Module,
-    stimuli: Any,
-    layers: LayersAsked = None,
-    *,
-    out: str | Path | None = None,
-    format: str = "npy",
-    rows_per_file: int | None = None,
-    overwrite: bool = False,
-    dry_run: bool = False,
-    **options: Any,
-) -> Any:
-    """Extract a model's maps over a stimulus set: all in memory, or to a folder.
-
-    Parameters
-    ----------
-    model, stimuli, layers
-        As in `FeatureExtractor`.
-    out : str or Path, optional
-        A folder to stream to in one forward pass, whatever the memory: one file a layer, the order
-        of the stimuli and a manifest. Called again after it was interrupted, it goes on from the
-        last complete batch and ends with the same bytes; called again when complete, it reads.
-    format : str
-        Of the files: ``"npy"``, ``"hdf5"``, ``"mat"``, ``"csv"``, ``"txt"``, ``"safetensors"``,
-        ``"zarr"``.
-    rows_per_file : int, optional
-        Split each layer into files of so many rows.
-    overwrite : bool
-        Replace the features of another extraction in that folder.
-    dry_run : bool
-        Do nothing; give what it would cost, an `Estimate`.
-    **options
-        The other options of `FeatureExtractor`.
-
-    Returns
-    -------
-    Features
-        {layer: (n_stimuli, ...)}, in call order, with the ``ids`` of the rows; with ``out``, a
-        `FeatureFolder`, whose arrays are read when they are asked for.
-
-    Raises
-    ------
-    MemoryError
-        If the maps do not fit together; use `FeatureExtractor`, which gives them in groups, or
-        ``out``.
-    ValueError
-        If the folder holds features of something else; says what differs.
-
-    Examples
-    --------
-    >>> features = extract_features(model, "images/", layers=["features.10"])  # doctest: +SKIP
-    >>> features = extract_features(model, "images/", out="features/")  # doctest: +SKIP
-    """
-    if out is not None:
-        check_target(out, format)
-    extractor = FeatureExtractor(model, stimuli, layers=layers, **options)
-    if dry_run:
-        return extractor.estimate(to_disk=out is not None)
-    if out is not None:
-        return extractor.write(out, format=format, rows_per_file=rows_per_file, overwrite=overwrite)
-    if len(extractor) > 1:
-        raise MemoryError(
-            f"{extractor.plan.summary()}: more than one pass. Choose layers=, raise "
-            f"memory_limit=, write to a folder by out=, or iterate over a FeatureExtractor, which "
-            f"gives groups that fit."
-        )
-    found: dict[str, Any] = {}
-    for group in extractor:
-        found.update(group)
-    features = Features(extractor.ids, extractor.plan, extractor.reduction)
-    features.update({layer.name: found[layer.name] for layer in extractor.plan.read()})
-    return features
-
-
-def check_target(out: str | Path, format: str) -> None:
-    """Refuse a folder or a format that cannot be, before a model is run for it."""
-    if not str(out):
-        raise ValueError("out: expected a folder, got an empty name.")
-    FORMATS[format]  # names the nearest if there is no such format
-    check_folder(out, "out")
