@@ -47,9 +47,12 @@ from isomorph.zoo import load_model
 _log = logging.getLogger(__name__)
 
 MODELS = ("alexnet", "resnet18", "resnet50", "vit_b_16")
+IMAGES, IMAGES_LARGE = 256, 128
 # So many images that raw maps of all layers lie in the memory of an ordinary machine.
-IMAGES = {"resnet50": 48, "vit_b_16": 48}
+IMAGES_RAW, IMAGES_RAW_LARGE = 128, 48
+LARGE = ("resnet50", "vit_b_16")
 MEMORY_SHARE = 0.85
+PLAIN = "plain decode + forward"
 RAW_TO_DISK = "raw, to disk"
 # A row is work that tells (number of maps, their bytes), or why it is not run.
 Row = Callable[[], tuple[int, int]] | str
@@ -135,6 +138,7 @@ def too_large(needed: int) -> str:
 def run(
     names: Sequence[str] = MODELS,
     n: int | None = None,
+    n_raw: int | None = None,
     batch_size: int = 32,
     repeats: int = 3,
 ) -> pd.DataFrame:
@@ -144,8 +148,9 @@ def run(
     ----------
     names : sequence of str
         Networks of torchvision.
-    n : int or None
-        Images; None is 128, or 48 for networks whose maps are large.
+    n, n_raw : int or None
+        Images for the rows that keep little and for those that keep raw maps; None is 256 and 128,
+        or 128 and 48 for networks whose maps are large.
     batch_size, repeats : int
         Images a batch; rounds, after a first one that warms up and is not counted.
 
@@ -157,40 +162,54 @@ def run(
     """
     tables = []
     for name in names:
-        images = n or IMAGES.get(name, 128)
-        with image_folder(images) as folder:
-            rows = speed_rows(load(name), folder, images, batch_size)
-            table = timed(rows, repeats)
-        table.insert(0, "n", images)
-        table.insert(0, "model", name)
-        tables.append(table)
+        model, large = load(name), name in LARGE
+        n_light = n or (IMAGES_LARGE if large else IMAGES)
+        n_maps = n_raw or (IMAGES_RAW_LARGE if large else IMAGES_RAW)
+        for images, rows_of in ((n_light, light_rows), (n_maps, raw_rows)):
+            with image_folder(images) as folder:
+                table = timed(rows_of(model, folder, batch_size), repeats)
+            table.insert(0, "n", images)
+            table.insert(0, "model", name)
+            tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
 
-def speed_rows(model: Model, folder: Path, n: int, batch_size: int) -> dict[str, Row]:
-    """Give every way of running one network over the images."""
+def light_rows(model: Model, folder: Path, batch_size: int) -> dict[str, Row]:
+    """Give every way of running a network over the images that keeps little or nothing."""
     inputs = torch.stack(list(inputs_of(model, folder)))
-    sizes = map_sizes(model, inputs[0])
 
     def of(extract: Callable[..., dict[str, Any]], *given: Any, **options: Any) -> Row:
         return lambda: tally(extract(model, *given, batch_size, **options))
 
-    raw_bytes = n * sizes.distinct
-    rows: dict[str, Row] = {
-        "plain decode + forward": of(plain_forward, folder),
+    return {
+        PLAIN: of(plain_forward, folder),
         "forward only": of(forward_only, inputs),
         "isomorph, survey and plan alone": of(surveyed, folder),
         "isomorph, taps that read nothing": of(tapped, folder, plan=planned(model, folder)),
         "isomorph, one value of every layer": of(ours, folder, tensor_fn=first_value),
         'isomorph, every layer, pool="mean"': of(ours, folder, pool="mean"),
+    }
+
+
+def raw_rows(model: Model, folder: Path, batch_size: int) -> dict[str, Row]:
+    """Give every way that brings all raw maps of a network to memory, ours and the peers'."""
+    n = sum(1 for _ in folder.iterdir())
+    sizes = map_sizes(model, next(inputs_of(model, folder)))
+    raw_bytes = n * sizes.distinct
+    limit = int(1.1 * raw_bytes)
+    rows: dict[str, Row] = {
+        PLAIN: lambda: tally(plain_forward(model, folder, batch_size)),
         "isomorph, every layer, raw to memory": too_large(raw_bytes)
-        or of(ours, folder, memory_limit=int(1.1 * raw_bytes)),
+        or (lambda: tally(ours(model, folder, batch_size, memory_limit=limit))),
     }
     for peer in PEERS:
         if not peer.installed:
             rows[peer.name] = "not installed"
             continue
-        rows[peer.name] = too_large(peer.needs(sizes, n)) or of(peer.extract, folder)
+        extract = peer.extract
+        rows[peer.name] = too_large(peer.needs(sizes, n)) or (
+            lambda extract=extract: tally(extract(model, folder, batch_size))
+        )
     return rows
 
 
@@ -396,7 +415,8 @@ def main() -> None:
     sections = ("speed", "wrong", "large", "scaling")
     parser.add_argument("--sections", nargs="+", default=sections, choices=sections)
     parser.add_argument("--models", nargs="+", default=MODELS, help="for speed and wrong")
-    parser.add_argument("--n", type=int, help="images for speed (128, or 48 for large networks)")
+    parser.add_argument("--n", type=int, help="images for speed (256, or 128 for large networks)")
+    parser.add_argument("--raw-n", type=int, help="images kept raw for speed (128 or 48)")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--large-n", type=int, default=1000, help="images pooled and projected")
@@ -405,7 +425,7 @@ def main() -> None:
     parser.add_argument("--scaling-n", type=int, nargs="+", default=(100, 1000, 10_000))
     given = parser.parse_args()
     runs: dict[str, Callable[[], pd.DataFrame]] = {
-        "speed": lambda: run(given.models, given.n, given.batch_size, given.repeats),
+        "speed": lambda: run(given.models, given.n, given.raw_n, given.batch_size, given.repeats),
         "wrong": lambda: run_wrong(given.models),
         "large": lambda: run_large("resnet50", given.large_n, given.large_raw_n, given.large_limit),
         "scaling": lambda: run_scaling(given.scaling_n),

@@ -49,7 +49,9 @@ class Capture:
 
     @property
     def overwritten(self) -> bool:
-        return self.held._version != self.version or not torch.equal(
+        if self.held._version != self.version:
+            return True
+        return not torch.equal(self.held, self.copy) and not torch.equal(
             torch.nan_to_num(self.held), torch.nan_to_num(self.copy)
         )
 

@@ -16,7 +16,7 @@ from isomorph.extraction.estimate import Estimate, estimate_passes
 from isomorph.extraction.features import Group, as_kind
 from isomorph.extraction.inputs import Inputs
 from isomorph.extraction.layer import Layer, Part
-from isomorph.extraction.memory import MemoryLimit, inputs_budget, memory_budget
+from isomorph.extraction.memory import MemoryLimit, inputs_budget, memory_budget, room
 from isomorph.extraction.model import Model, resolve_device
 from isomorph.extraction.plan import Plan
 from isomorph.extraction.planning import chosen_layers, survey_inputs
@@ -319,12 +319,8 @@ class FeatureExtractor:
         """Give a buffer for each part of a pass."""
         sinks: dict[str, list[BufferSink]] = {}
         for part in parts:
-            buffer = torch.empty(
-                n_rows,
-                self._width(part),
-                dtype=self.reduction.torch_dtype,
-                device=self.settings.device,
-            )
+            shape = (n_rows, self._width(part))
+            buffer = room(shape, self.settings.device, self.reduction.torch_dtype)
             sinks[part.layer] = [BufferSink(buffer, part.columns, part.layer)]
         return sinks
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import psutil
 import torch
 
@@ -83,6 +85,26 @@ def _share(memory_limit: int | float | str) -> float | None:
 def inputs_budget() -> int:
     """Give the bytes that preprocessed stimuli may take between passes: they stay on the CPU."""
     return int(INPUTS_SHARE * available_memory(torch.device("cpu")))
+
+
+def room(
+    shape: Sequence[int], device: torch.device, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
+    """Make a tensor to be filled, as ``torch.empty``, that is cheap to touch for the first time.
+
+    NumPy asks the kernel for huge pages where torch does not: for gigabytes of maps the first
+    touch of 4 KB pages, by several threads that wait for each other, costs more than the copy.
+
+    Parameters
+    ----------
+    shape : sequence of int
+    device : torch.device
+    dtype : torch.dtype
+    """
+    if device.type != "cpu":
+        return torch.empty(*shape, dtype=dtype, device=device)
+    memory = np.empty(math.prod(shape) * dtype.itemsize, np.uint8)
+    return torch.from_numpy(memory).view(dtype).view(*shape)
 
 
 def spilled(shape: Sequence[int], folder: str | Path | None) -> torch.Tensor:

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from isomorph.extraction.inputs import Inputs
 from isomorph.extraction.layer import Layer, Part
-from isomorph.extraction.memory import spilled
+from isomorph.extraction.memory import room, spilled
 from isomorph.extraction.model import Model
 from isomorph.extraction.needs import (
     FeaturesNeed,
@@ -106,7 +106,7 @@ def _slab(plan: Plan, n_stimuli: int, device: torch.device) -> torch.Tensor:
         sum(plan[part.layer].n_features for part in parts if not part.spilled)
         for parts in plan.passes
     ]
-    return torch.empty(n_stimuli * max(sizes), dtype=torch.float32, device=device)
+    return room((n_stimuli * max(sizes),), device)
 
 
 def _sinks(
@@ -129,7 +129,7 @@ def _sinks(
             if part.spilled:
                 buffer = spilled(shape, spill)
             elif slab is None:
-                buffer = torch.empty(shape, dtype=torch.float32, device=device)
+                buffer = room(shape, device)
             else:
                 last = first + n * layer.n_features
                 buffer, first = slab[first:last].view(shape), last
