@@ -13,6 +13,8 @@ from isomorph.extraction.memory import available_memory as available_memory
 from isomorph.extraction.memory import inputs_budget as inputs_budget
 from isomorph.extraction.memory import memory_budget as memory_budget
 from isomorph.extraction.model import Model as Model
+from isomorph.extraction.model import describe_callable as describe_callable
+from isomorph.extraction.model import hash_state_dict as hash_state_dict
 from isomorph.extraction.model import ready as ready
 from isomorph.extraction.model import resolve_device as resolve_device
 from isomorph.extraction.needs import FeaturesNeed as FeaturesNeed

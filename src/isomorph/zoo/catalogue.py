@@ -1,136 +1,142 @@
-"""`list_models` and `load_model`: every model by one name."""
+"""`list_models`: one table of everything that the installed libraries can load."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import functools
+import hashlib
+import importlib.metadata
+import json
+import logging
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from isomorph.extraction import Model
-from isomorph.registry import Registry, unknown_name
-from isomorph.zoo import torchvision
-from isomorph.zoo.uid import parse_uid
+from isomorph.storage import atomic_write, cache_folder
+from isomorph.zoo.query import compared_rows, keyword_rows, matching_rows
+from isomorph.zoo.registered import sources
+from isomorph.zoo.source import COLUMNS, Row, Source
+
+logger = logging.getLogger(__name__)
+
+_WHOLE = ("n_params", "input_size", "weights_bytes")
+_HERE = Path(__file__).parent
 
 
-@dataclass(frozen=True)
-class Source:
-    """A library that models come from.
-
-    Parameters
-    ----------
-    name : str
-        The first part of its uids.
-    rows : callable
-        Gives the catalogue's rows without building or downloading a model.
-    names : callable
-        Gives the names of its architectures.
-    load : callable
-        ``load(name: ModelName, weights, seed, progress=)`` gives a `Model`; `weights` is None for
-        a random twin, a Path for a file, else the name of a weight set or ``"default"``.
-    """
-
-    name: str
-    rows: Callable[[], list[dict[str, Any]]]
-    names: Callable[[], list[str]]
-    load: Callable[..., Model]
-
-
-SOURCES: Registry[Source] = Registry("model source", "list_models() shows them all.")
-SOURCES.add(
-    torchvision.SOURCE,
-    Source(torchvision.SOURCE, torchvision.rows, torchvision.names, torchvision.load),
-)
-
-
-def list_models(**equal_to: Any) -> pd.DataFrame:
+def list_models(
+    query: str = "", *, where: str = "", random_twins: bool = False, **columns: Any
+) -> pd.DataFrame:
     """List the models that can be loaded, one row for each published weight set.
 
     Every row is also there as its random twin: ``load_model(uid, weights=None)``.
 
     Parameters
     ----------
-    **equal_to
-        Column = value, to keep only such rows: ``source="torchvision"``, ``name="alexnet"``.
+    query : str
+        Words that must all occur in the uid, modality, architecture, family, task or training
+        data, as parts of words too: ``"dino vit"``.
+    where : str
+        Comparisons of columns with values: ``"n_params < 30e6 and task == 'classification'"``.
+    random_twins : bool
+        Add a row ``source/name@random-0`` for every name, trained on nothing.
+    **columns
+        Column = value, to keep only such rows: an exact value (texts in any case), a glob, or a
+        list of them: ``source="timm"``, ``name="resnet*"``, ``family=["mlp", "hybrid"]``.
 
     Returns
     -------
     pandas.DataFrame
-        Columns ``uid source name weights default modality task train_data n_params input_size
-        weights_bytes url``. Nothing is downloaded or built.
-
-    Examples
-    --------
-    >>> list_models(name="alexnet").uid.tolist()
-    ['torchvision/alexnet@IMAGENET1K_V1']
-    """
-    frame = pd.DataFrame([row for source in SOURCES.values() for row in source.rows()])
-    for column, value in equal_to.items():
-        if column not in frame:
-            raise unknown_name("column of list_models()", column, frame.columns)
-        frame = frame[frame[column] == value]
-    return frame.reset_index(drop=True)
-
-
-def load_model(
-    uid: str,
-    weights: str | Path | None = "default",
-    *,
-    seed: int = 0,
-    progress: bool = True,
-) -> Model:
-    """Load a model with its weights and its own preprocessing.
-
-    Parameters
-    ----------
-    uid : str
-        ``source/name`` or ``source/name@weights``: ``torchvision/alexnet``,
-        ``torchvision/alexnet@IMAGENET1K_V1``, ``torchvision/alexnet@random-3``.
-    weights : str, Path or None
-        ``"default"`` (what the uid says, or the source's default), the name of a published weight
-        set, a local ``.safetensors`` or ``.pth`` file, or None for the random twin: the
-        architecture's own initialisation from `seed`.
-    seed : int
-        For the random twin.
-    progress : bool
-        Show the download.
-
-    Returns
-    -------
-    Model
-        In evaluation mode; unpacks as ``module, preprocess``. Its ``uid`` names the weights.
+        Columns ``uid source name weights default modality architecture family task train_data
+        n_params input_size license weights_bytes url``; their meaning is that of the fields of
+        `isomorph.zoo.Row`. Nothing is downloaded or built. Libraries that are not installed are
+        not in it.
 
     Raises
     ------
     UnknownNameError
-        If there is no such source, model or weight set; gives the nearest.
-    FileNotFoundError
-        If the weights are not here and cannot be downloaded; says where to put the file.
+        If a column does not exist, or no model has such a value; gives the nearest.
     ValueError
-        If a file's weights do not fit the architecture; lists the differences.
+        If `where` cannot be read.
 
     Examples
     --------
-    >>> load_model("torchvision/squeezenet1_0", weights=None, seed=1).uid
-    'torchvision/squeezenet1_0@random-1'
+    >>> list_models(source="torchvision", name="alexnet").uid.tolist()
+    ['torchvision/alexnet@IMAGENET1K_V1']
     """
-    asked = parse_uid(uid)
-    source = SOURCES[asked.source]
-    if weights == "default" and asked.random_seed is not None:
-        return source.load(asked, None, asked.random_seed, progress=progress)
-    if weights == "default" and asked.weights:
-        return source.load(asked, asked.weights, seed, progress=progress)
-    if isinstance(weights, str) and weights != "default" and _is_file(weights):
-        weights = Path(weights)
-    if weights != "default" and asked.weights:
-        raise ValueError(
-            f"model: give weights once: {uid!r} names some, weights={str(weights)!r} others."
-        )
-    return source.load(asked, weights, seed, progress=progress)
+    frame = catalogue()
+    if random_twins:
+        frame = pd.concat([frame, twins_of(frame)], ignore_index=True)
+    kept = pd.Series(True, index=frame.index)
+    for column, wanted in columns.items():
+        if column == "source" and isinstance(wanted, str) and wanted in sources():
+            sources()[wanted].need_library()
+        kept &= matching_rows(frame, column, wanted)
+    if query:
+        kept &= keyword_rows(frame, query)
+    if where:
+        kept &= compared_rows(frame, where)
+    return frame[kept].reset_index(drop=True)
 
 
-def _is_file(weights: str) -> bool:
-    path = Path(weights)
-    return path.suffix in {".safetensors", ".pth", ".pt", ".bin", ".ckpt"} or path.is_file()
+def twins_of(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give the random twin of every name in a catalogue: trained on nothing, at no address."""
+    twins = frame.sort_values("default", ascending=False, kind="stable")
+    twins = twins.drop_duplicates(["source", "name"]).sort_index()
+    return twins.assign(
+        uid=twins["source"] + "/" + twins["name"] + "@random-0",
+        weights="random-0",
+        default=False,
+        task="none",
+        train_data="none",
+        weights_bytes=pd.array([pd.NA] * len(twins), dtype="Int64"),
+        url="",
+    )
+
+
+def catalogue() -> pd.DataFrame:
+    """Give the whole catalogue, from the cache where the same libraries made it before."""
+    there = [source for source in sources().values() if source.installed]
+    frame = _catalogue(_key([source for source in there if source.fixed]))
+    own = [row for source in there if not source.fixed for row in source.rows()]
+    return pd.concat([frame, as_frame(own)], ignore_index=True) if own else frame.copy()
+
+
+@functools.lru_cache(maxsize=1)
+def _catalogue(key: str) -> pd.DataFrame:
+    file = cache_folder() / "catalogue" / f"{key}.parquet"
+    if file.is_file():
+        try:
+            return pd.read_parquet(file)
+        except Exception:  # a cache that cannot be read is made again
+            logger.info("%s could not be read and is made again.", file, exc_info=True)
+    there = [source for source in sources().values() if source.installed and source.fixed]
+    frame = as_frame([row for source in there for row in source.rows()])
+    try:
+        with atomic_write(file) as temporary:
+            frame.to_parquet(temporary)
+    except OSError as error:  # a home that may not be written to: only the time is lost
+        logger.info("the catalogue is not kept (%s).", error)
+    return frame
+
+
+def as_frame(rows: list[Row]) -> pd.DataFrame:
+    """Make the table of rows."""
+    frame = pd.DataFrame([{name: getattr(row, name) for name in COLUMNS} for row in rows])
+    frame = frame.reindex(columns=list(COLUMNS))
+    return frame.astype(dict.fromkeys(_WHOLE, "Int64") | {"default": bool})
+
+
+def _key(installed: list[Source]) -> str:
+    """Name what the catalogue depends on: libraries with their versions, and our own files."""
+    versions = {source.name: _version(source) for source in installed}
+    files = sorted(path for path in _HERE.rglob("*") if path.suffix in {".py", ".csv", ".json"})
+    ours = [(str(path.relative_to(_HERE)), path.stat().st_mtime_ns) for path in files]
+    content = json.dumps([versions, ours])
+    return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
+
+
+def _version(source: Source) -> str:
+    try:
+        return importlib.metadata.version(source.distribution) if source.distribution else ""
+    except importlib.metadata.PackageNotFoundError:
+        return ""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+# Short words that people write for a source.
+ALIASES = {"hf": "transformers", "huggingface": "transformers", "sbert": "sentence_transformers"}
+
 
 @dataclass(frozen=True)
 class ModelName:
@@ -15,7 +18,7 @@ class ModelName:
     source : str
         ``torchvision``.
     name : str
-        ``alexnet``.
+        ``alexnet``, ``facebook/dinov2-base``.
     weights : str
         ``IMAGENET1K_V1``, ``random-0``, ``file-1a2b3c4d``; empty for the source's default.
     """
@@ -46,6 +49,8 @@ def parse_uid(uid: str) -> ModelName:
     --------
     >>> parse_uid("torchvision/alexnet@random-0")
     ModelName(source='torchvision', name='alexnet', weights='random-0')
+    >>> parse_uid("hf/facebook/dinov2-base").source
+    'transformers'
     """
     match = re.fullmatch(r"([\w-]+)/([^@]+)(?:@(.+))?", uid.strip())
     if not match:
@@ -53,4 +58,5 @@ def parse_uid(uid: str) -> ModelName:
             f"model: expected source/name or source/name@weights (torchvision/alexnet), got "
             f"{uid!r}. list_models() shows the names."
         )
-    return ModelName(match[1], match[2], match[3] or "")
+    source = ALIASES.get(match[1], match[1])
+    return ModelName(source, match[2], match[3] or "")

@@ -1,0 +1,1 @@
+"""One file a source; each has a `SOURCE`, and imports its library when it is first used."""
