@@ -47,8 +47,12 @@ if TYPE_CHECKING:
     from isomorph.stimuli import from_texts as from_texts
     from isomorph.stimuli import from_videos as from_videos
     from isomorph.stimuli import procedural_images as procedural_images
+    from isomorph.zoo import ImagePreprocess as ImagePreprocess
+    from isomorph.zoo import as_model as as_model
+    from isomorph.zoo import contrasts as contrasts
     from isomorph.zoo import list_models as list_models
     from isomorph.zoo import load_model as load_model
+    from isomorph.zoo import register_model as register_model
 
 __version__ = _version("isomorph")
 
@@ -57,10 +61,13 @@ __version__ = _version("isomorph")
 _ROOM_OF = {
     "Benchmark": "benchmarks",
     "FeatureExtractor": "extraction",
+    "ImagePreprocess": "zoo",
     "Model": "extraction",
+    "as_model": "zoo",
     "as_stimuli": "stimuli",
     "compare_rdms": "geometry",
     "compute_rdm": "geometry",
+    "contrasts": "zoo",
     "extract_features": "extraction",
     "from_class_folders": "stimuli",
     "from_files": "stimuli",
@@ -84,6 +91,7 @@ _ROOM_OF = {
     "plot_statistic": "plots",
     "procedural_images": "stimuli",
     "read_results": "results",
+    "register_model": "zoo",
     "score": "scoring",
     "score_arrays": "alignment",
     "select_layers": "results",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import logging
 import os
 import re
@@ -15,7 +14,6 @@ from typing import Annotated
 import typer
 
 from isomorph.cli.show import show_error, show_line, show_pairs, show_table
-from isomorph.registry import unknown_name
 from isomorph.storage import show_log
 
 app = typer.Typer(
@@ -249,26 +247,61 @@ def doctor(data: DataOption = None) -> None:
         show_pairs(diagnose(data))
 
 
-@app.command()
-def models(
-    source: Annotated[str | None, typer.Option(help="Only this source.")] = None,
+models = typer.Typer(
+    invoke_without_command=True,
+    rich_markup_mode=None,
+    help="List the models that can be loaded, or sets that differ in one factor.",
+)
+app.add_typer(models, name="models")
+
+
+@models.callback()
+def list_all(
+    context: typer.Context,
+    source: Annotated[str | None, typer.Option(help="Only this source: timm, hub, …")] = None,
     name: Annotated[str | None, typer.Option(help="Only these: alexnet, or 'resnet*'.")] = None,
+    search: Annotated[str, typer.Option(help="Words that occur anywhere: 'dino vit'.")] = "",
+    where: Annotated[
+        str, typer.Option(help="A condition: \"n_params < 30e6 and task == 'classification'\".")
+    ] = "",
+    contrast: Annotated[
+        str,
+        typer.Option(
+            help="Sets that differ in one factor only: architecture, task, train_data, size or "
+            "pretrained."
+        ),
+    ] = "",
+    everything: Annotated[bool, typer.Option("--all", help="Show all rows.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="A .csv or .parquet file for the whole table.")
+    ] = None,
 ) -> None:
-    """List the models that can be loaded."""
-    from isomorph.zoo import SOURCES, list_models
+    """List the models that can be loaded, or sets that differ in one factor."""
+    if context.invoked_subcommand:
+        return
+    from isomorph.cli.models import run_models
+
+    named = {"source": source, "name": name}
+    with plain_errors():
+        run_models(
+            search,
+            where=where,
+            contrast=contrast,
+            everything=everything,
+            out=out,
+            columns={column: value for column, value in named.items() if value},
+        )
+
+
+@models.command()
+def show(
+    uid: Annotated[str, typer.Argument(help="torchvision/alexnet, or one of its weight sets.")],
+) -> None:
+    """Show what the catalogue says of one model."""
+    from isomorph.cli.models import show_model
 
     with plain_errors():
-        frame = list_models(**({"source": source} if source else {}))
-        if name:
-            known = frame["name"].unique().tolist()
-            frame = frame[[fnmatch.fnmatchcase(found, name) for found in frame["name"]]]
-            if frame.empty:
-                raise unknown_name("model", name, known, "A glob such as 'resnet*' may be given.")
-        if frame.empty:
-            raise unknown_name("model source", str(source), SOURCES)
-        frame = frame.assign(n_params=[f"{count / 1e6:.1f} M" for count in frame["n_params"]])
-        show_table(frame[["uid", "task", "train_data", "n_params", "input_size"]])
-        show_line(f"{len(frame)} weight sets; each model also as its random twin (@random-0).")
+        show_model(uid)
 
 
 @app.command()

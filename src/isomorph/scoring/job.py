@@ -38,7 +38,7 @@ from isomorph.resampling import Split, given, kfold, odd_even, swapped
 from isomorph.results import COLUMNS
 from isomorph.scoring.measure import measure
 from isomorph.storage import check_folder
-from isomorph.zoo import load_model
+from isomorph.zoo import as_model, load_model
 
 SplitAsked = str | int | Split | tuple[Sequence[int], Sequence[int]]
 KEPT = ("rdms", "predictions")
@@ -208,6 +208,9 @@ def _as_model(model: Model | torch.nn.Module | str) -> Model:
     if isinstance(model, Model):
         return model
     if isinstance(model, torch.nn.Module):
+        found = as_model(model)
+        if found.preprocess is not None:
+            return found
         raise TypeError(
             f"model: expected a Model or a name, got a {type(model).__name__} without its "
             f"preprocessing. Wrap it: Model(module, preprocess)."

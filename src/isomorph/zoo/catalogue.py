@@ -14,7 +14,7 @@ import pandas as pd
 
 from isomorph.storage import atomic_write, cache_folder
 from isomorph.zoo.query import compared_rows, keyword_rows, matching_rows
-from isomorph.zoo.registered import sources
+from isomorph.zoo.registered import model_sources
 from isomorph.zoo.source import COLUMNS, Row, Source
 
 logger = logging.getLogger(__name__)
@@ -68,8 +68,8 @@ def list_models(
         frame = pd.concat([frame, twins_of(frame)], ignore_index=True)
     kept = pd.Series(True, index=frame.index)
     for column, wanted in columns.items():
-        if column == "source" and isinstance(wanted, str) and wanted in sources():
-            sources()[wanted].need_library()
+        if column == "source" and isinstance(wanted, str) and wanted in model_sources():
+            model_sources()[wanted].need_library()
         kept &= matching_rows(frame, column, wanted)
     if query:
         kept &= keyword_rows(frame, query)
@@ -95,7 +95,7 @@ def twins_of(frame: pd.DataFrame) -> pd.DataFrame:
 
 def catalogue() -> pd.DataFrame:
     """Give the whole catalogue, from the cache where the same libraries made it before."""
-    there = [source for source in sources().values() if source.installed]
+    there = [source for source in model_sources().values() if source.installed]
     frame = _catalogue(_key([source for source in there if source.fixed]))
     own = [row for source in there if not source.fixed for row in source.rows()]
     return pd.concat([frame, as_frame(own)], ignore_index=True) if own else frame.copy()
@@ -109,7 +109,7 @@ def _catalogue(key: str) -> pd.DataFrame:
             return pd.read_parquet(file)
         except Exception:  # a cache that cannot be read is made again
             logger.info("%s could not be read and is made again.", file, exc_info=True)
-    there = [source for source in sources().values() if source.installed and source.fixed]
+    there = [source for source in model_sources().values() if source.installed and source.fixed]
     frame = as_frame([row for source in there for row in source.rows()])
     try:
         with atomic_write(file) as temporary:

@@ -13,7 +13,7 @@ import torch
 from isomorph.extraction import Model, describe_callable, hash_state_dict
 from isomorph.registry import unknown_name
 from isomorph.storage import hash_file
-from isomorph.zoo.registered import sources
+from isomorph.zoo.registered import model_sources
 from isomorph.zoo.source import Loaded, Row, Source, State
 from isomorph.zoo.uid import ModelName, parse_uid
 from isomorph.zoo.weights import fit_state_dict, read_state_dict
@@ -67,7 +67,7 @@ def load_model(
     'torchvision/squeezenet1_0@random-1'
     """
     asked = _in_one_source(uid)
-    source = sources()[asked.source]
+    source = model_sources()[asked.source]
     source.need_library()
     if source.normalise is not None:
         asked = ModelName(source.name, *source.normalise(asked.name, asked.weights))
@@ -161,7 +161,7 @@ def _in_one_source(uid: str) -> ModelName:
 
 
 def _installed() -> list[Source]:
-    return [source for source in sources().values() if source.installed]
+    return [source for source in model_sources().values() if source.installed]
 
 
 def _names(source: Source) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from isomorph.extraction import Model
-from isomorph.zoo.registered import sources
+from isomorph.zoo.registered import model_sources
 
 
 def as_model(
@@ -45,7 +45,7 @@ def as_model(
     if isinstance(module, Model):
         return module
     if preprocess is None and isinstance(module, nn.Module):
-        for source in sources().values():
+        for source in model_sources().values():
             if source.recognise is None or not source.installed:
                 continue
             found = source.recognise(module)

@@ -14,14 +14,14 @@ OURS = ("torchvision", "own")
 
 
 class Sources(Registry[Source]):
-    """The registry of sources; a source's file is imported when the source is first asked for."""
+    """The registry of sources."""
 
     def __init__(self) -> None:
         super().__init__("model source", "list_models() shows them all.")
 
 
 @functools.cache
-def sources() -> Sources:
+def model_sources() -> Sources:
     """Give the registry, filled once: our own sources, then those that plug-ins bring.
 
     A distribution adds a source by an entry point of the group ``isomorph.sources`` that names a
