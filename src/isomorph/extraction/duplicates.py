@@ -27,11 +27,19 @@ class Capture:
     reason: str = ""
 
     @classmethod
-    def of(cls, tensor: torch.Tensor) -> Capture:
+    def of(cls, tensor: torch.Tensor, *, copied: bool = True) -> Capture:
+        """Hold an output; without a copy, its values are those of the moment they are read."""
         reason = _unreadable(tensor)
         if reason:
             return cls(torch.empty(0), torch.empty(0), 0, reason)
-        return cls(tensor, tensor.detach().clone(), tensor._version)
+        values = tensor.detach()
+        return cls(tensor, values.clone() if copied else values, tensor._version)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the values were written over and no copy was made."""
+        same_memory = self.copy.data_ptr() == self.held.data_ptr()
+        return same_memory and self.held._version != self.version
 
     @property
     def identity(self) -> tuple[Any, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -97,19 +97,33 @@ def survey_model(
         def batch(rows: slice | list[int]) -> Batch:
             return fresh_on(take(inputs, rows), device, channels_last=channels_last)
 
-        runs = [_run(model, batch(slice(0, n)), ops) for n in (n_small, n_large)]
+        runs = [_run(model, batch(slice(0, n_small)), ops)]
+        small = runs[0].captures
+        # Copies are most of the survey's memory, and new memory most of its time: of the second
+        # batch only what was written over in the first is copied.
+        steady = {key for key, capture in small.items() if not capture.overwritten}
+        runs.append(_run(model, batch(slice(0, n_large)), ops, steady))
+        if any(capture.lost for capture in runs[1].captures.values()):
+            runs[1] = _run(model, batch(slice(0, n_large)), ops)
+        large = runs[1].captures
+        _check_input_dim(input_dim, small | large)
+        axes = _batch_axes(small, large, input_dim)
         # Known stimuli in other company: strangers first, then two in reversed order.
         more = batch_size_of(inputs) >= 2 * n_large
         strangers = list(range(n_large, 2 * n_large)) if more else [n_large - 1]
-        turned = _run(model, batch([*strangers, 1, 0]), ops).captures
-    small, large = runs[0].captures, runs[1].captures
-    _check_input_dim(input_dim, small | large)
+        found = {
+            key: axis
+            for key, axis in axes.items()
+            if not isinstance(axis, str) and _asked_axis(layer_name(*key), input_dim) is None
+        }
+        turned = _turned(model, batch([*strangers, 1, 0]), ops, found, large)
     modules = {path: module for module, path in module_names(model.module).items()}
     blocks = block_paths(model.module)
     layers: list[Layer] = []
     for key in small | large | turned:
         module = modules.get(key[0])
-        layer = _describe(key, small.get(key), large.get(key), turned.get(key), module, input_dim)
+        captures = [run[key] for run in (small, large) if key in run]
+        layer = _describe(key, captures, axes.get(key, UNSTEADY), turned.get(key), module)
         layer = replace(
             layer,
             is_leaf=module is not None and next(module.children(), None) is None,
@@ -130,8 +144,53 @@ def survey_model(
     )
 
 
-def _run(model: Model, inputs: Batch, ops: bool) -> _Run:
+def _run(model: Model, inputs: Batch, ops: bool, steady: Collection[Key] = ()) -> _Run:
+    """Hold every output of one batch; those of `steady` keys without a copy."""
     run = _Run({})
+
+    def keep(key: Key, tensor: torch.Tensor) -> None:
+        run.captures[key] = Capture.of(tensor, copied=key not in steady)
+
+    def read(path: str, module: nn.Module, args: Any) -> None:
+        if _is_weighted_leaf(module) and args and isinstance(args[0], torch.Tensor):
+            run.head_input, run.head_path = Capture.of(args[0], copied=False), path
+
+    _watch(model, inputs, ops, keep, read)
+    return run
+
+
+def _turned(
+    model: Model,
+    inputs: Batch,
+    ops: bool,
+    axes: Mapping[Key, BatchAxis],
+    large: Mapping[Key, Capture],
+) -> dict[Key, str | Capture]:
+    """Compare each output with what its stimuli gave before, and say what is wrong with it.
+
+    Nothing is held but outputs that never came before.
+    """
+    found: dict[Key, str | Capture] = {}
+
+    def compare(key: Key, tensor: torch.Tensor) -> None:
+        if key not in large:
+            found[key] = Capture.of(tensor)
+            return
+        axis = axes.get(key)
+        found[key] = turns_along(axis, large[key].copy, tensor) if axis else ""
+
+    _watch(model, inputs, ops, compare)
+    return found
+
+
+def _watch(
+    model: Model,
+    inputs: Batch,
+    ops: bool,
+    take_output: Callable[[Key, torch.Tensor], None],
+    take_input: Callable[[str, nn.Module, Any], None] = lambda _path, _module, _args: None,
+) -> None:
+    """Run one batch, and hand on every output under its key, as it comes."""
     calls: Counter[str] = Counter()
     names = module_names(model.module)
     owner = threading.get_ident()
@@ -143,14 +202,13 @@ def _run(model: Model, inputs: Batch, ops: bool) -> _Run:
             call = calls[path]
             calls[path] += 1
             for leaf, tensor in leaves(output):
-                run.captures[path, call, leaf] = Capture.of(tensor)
-            if _is_weighted_leaf(module) and args and isinstance(args[0], torch.Tensor):
-                run.head_input, run.head_path = Capture.of(args[0]), path
+                take_output((path, call, leaf), tensor)
+            take_input(path, module, args)
 
         return hook
 
     def watch(path: str, op: str, call: int, tensor: torch.Tensor) -> None:
-        run.captures[f"{path}:{op}", call, ""] = Capture.of(tensor)
+        take_output((f"{path}:{op}", call, ""), tensor)
 
     with ExitStack() as stack:
         for module, path in names.items():
@@ -158,7 +216,6 @@ def _run(model: Model, inputs: Batch, ops: bool) -> _Run:
         if ops:
             stack.enter_context(watch_operations(model.module, names, watch))()
         model(inputs)
-    return run
 
 
 def _is_weighted_leaf(module: nn.Module) -> bool:
@@ -166,44 +223,52 @@ def _is_weighted_leaf(module: nn.Module) -> bool:
     return weighted and next(module.children(), None) is None
 
 
+def _batch_axes(
+    small: Mapping[Key, Capture], large: Mapping[Key, Capture], input_dim: InputDim
+) -> dict[Key, BatchAxis | str]:
+    """Find where each output of both batches holds its stimuli, or why that is not known."""
+    axes: dict[Key, BatchAxis | str] = {}
+    for key in small.keys() & large.keys():
+        first, second = small[key], large[key]
+        asked = _asked_axis(layer_name(*key), input_dim)
+        if first.reason or second.reason:
+            axes[key] = first.reason or second.reason
+        elif first.copy.is_complex():
+            axes[key] = "its values are complex numbers"
+        elif asked is None:
+            axes[key] = find_batch_axis(first.copy, second.copy, *SURVEY_SIZES)
+        else:
+            axes[key] = forced_batch_axis(first.copy, second.copy, *SURVEY_SIZES, asked)
+    return axes
+
+
 def _describe(
     key: Key,
-    small: Capture | None,
-    large: Capture | None,
-    turned: Capture | None,
+    captures: Sequence[Capture],
+    found: BatchAxis | str,
+    turned: str | Capture | None,
     module: nn.Module | None,
-    input_dim: InputDim,
 ) -> Layer:
+    """Describe an output: `captures` of the first two batches, and what the third said of it."""
     path, call, leaf = key
-    present = small or large or turned
-    assert present is not None
+    present = captures[0] if captures else turned
+    assert isinstance(present, Capture)
     tensor = present.copy
     kind = type(module) if module is not None else None
     name = kind.__name__ if kind is not None else path.rpartition(":")[2]
     layer = Layer(
         path, call, leaf, name, tuple(tensor.shape), tensor.dtype, None, module_class=kind
     )
-    if small is None or large is None or turned is None:
+    if len(captures) < 2 or not isinstance(turned, str):
         return replace(layer, left_out=UNSTEADY)
-    if present.reason:
-        return replace(layer, left_out=present.reason)
-    found: BatchAxis | str = "its values are complex numbers"
-    if not tensor.is_complex():
-        asked = _asked_axis(layer.name, input_dim)
-        if asked is None:
-            found = find_batch_axis(tensor, large.copy, *SURVEY_SIZES)
-            if not isinstance(found, str):
-                found = turns_along(found, large.copy, turned.copy) or found
-        else:
-            found = forced_batch_axis(tensor, large.copy, *SURVEY_SIZES, asked)
-    if isinstance(found, str):
-        return replace(layer, left_out=found)
+    if isinstance(found, str) or turned:
+        return replace(layer, left_out=found if isinstance(found, str) else turned)
     shape = tuple(found.stimuli_leading(tensor).shape[1:])
     return replace(
         layer,
         shape=shape,
         batch=found,
-        overwritten=small.overwritten,
+        overwritten=present.overwritten,
         left_out="it has no values" if 0 in shape else "",
     )
 

@@ -66,7 +66,7 @@ def matching_rows(frame: pd.DataFrame, column: str, wanted: Any) -> pd.Series:
     Raises
     ------
     UnknownNameError
-        If there is no such column, or no row at all has such a value; gives the nearest.
+        If there is no such column, or no row at all has an exact value; gives the nearest.
     """
     if column not in frame:
         raise unknown_name("column of list_models()", column, frame.columns)
@@ -81,9 +81,8 @@ def matching_rows(frame: pd.DataFrame, column: str, wanted: Any) -> pd.Series:
     lowered = values.astype(str).str.lower()
     if _GLOB.search(wanted):
         pattern = re.compile(fnmatch.translate(wanted.lower()))
-        found = lowered.map(lambda value: pattern.match(value) is not None)
-    else:
-        found = lowered == wanted.lower()
+        return lowered.map(lambda value: pattern.match(value) is not None).astype(bool)
+    found = lowered == wanted.lower()
     if not found.any() and len(frame):
         known = [str(value) for value in values.dropna().unique()]
         raise unknown_name(column, wanted, known, f"No model has it; {column}='*word*' is a glob.")
@@ -157,6 +156,8 @@ def _comparison(
                 raise _unreadable(where)
             inside = second.astype(str).str.lower().str.contains(first.lower(), regex=False)
         else:
+            if not isinstance(second, list | tuple | set):
+                raise _unreadable(where)
             inside = first.isin(list(second))
         return inside.to_numpy() ^ isinstance(sign, ast.NotIn)
     if type(sign) not in _COMPARISONS:
