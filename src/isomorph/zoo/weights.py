@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,37 @@ import safetensors.torch
 import torch
 from torch import nn
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
-_PREFIXES = ("module.", "model.")
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "model_state")
+# What wrappers leave: data-parallel training, Lightning, torch.compile.
+_PREFIXES = ("module.", "model.", "_orig_mod.", "network.", "net.")
+
+
+class WeightsMismatchError(ValueError):
+    """Weights that do not fit an architecture.
+
+    Attributes
+    ----------
+    missing, unknown : tuple of str
+        Names that the architecture has and the weights lack, and the reverse.
+    shapes : mapping of str to (tuple of int, tuple of int)
+        Where a shape differs: that of the weights, and that of the architecture.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        missing: Sequence[str],
+        unknown: Sequence[str],
+        shapes: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]],
+    ) -> None:
+        self.missing, self.unknown, self.shapes = tuple(missing), tuple(unknown), dict(shapes)
+        wrong = [f"{name} {found} for {planned}" for name, (found, planned) in shapes.items()]
+        listed = (("missing", self.missing), ("unknown", self.unknown), ("shape", wrong))
+        words = "; ".join(_shorten(label, names) for label, names in listed if names)
+        super().__init__(
+            f"weights: {what} do not fit: {words}. Nothing was loaded. Is it the file of another "
+            f"architecture? The error's missing, unknown and shapes have all of them."
+        )
 
 
 def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
@@ -61,8 +90,8 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
 def fit_state_dict(module: nn.Module, state: Mapping[str, torch.Tensor], what: str) -> None:
     """Load weights into a module, every name and shape in its place.
 
-    Prefixes that wrappers leave (``module.``, ``model.``) are taken off when the names fit only
-    without them.
+    Prefixes that wrappers leave (``module.``, ``model.``, ``_orig_mod.``) are taken off when the
+    names fit only without them.
 
     Parameters
     ----------
@@ -75,30 +104,25 @@ def fit_state_dict(module: nn.Module, state: Mapping[str, torch.Tensor], what: s
 
     Raises
     ------
-    ValueError
-        If names or shapes differ; lists the first of each kind and loads nothing.
+    WeightsMismatchError
+        If names or shapes differ (a `ValueError`); lists the first of each kind and loads nothing.
     """
     expected = module.state_dict()
     stripped = _strip_prefix(dict(state), expected)
-    missing = [name for name in expected if name not in stripped]
-    extra = [name for name in stripped if name not in expected]
-    shapes = [
-        f"{name} {tuple(stripped[name].shape)} for {tuple(expected[name].shape)}"
+    # A counter of BatchNorm that older files lack and that evaluation does not read.
+    missing = [
+        name
+        for name in expected
+        if name not in stripped and not name.endswith("num_batches_tracked")
+    ]
+    unknown = [name for name in stripped if name not in expected]
+    shapes = {
+        name: (tuple(stripped[name].shape), tuple(expected[name].shape))
         for name in expected
         if name in stripped and stripped[name].shape != expected[name].shape
-    ]
-    # A counter of BatchNorm that older files lack and that evaluation does not read.
-    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
-    if missing or extra or shapes:
-        parts = [
-            _shorten(label, names)
-            for label, names in (("missing", missing), ("unknown", extra), ("shape", shapes))
-            if names
-        ]
-        raise ValueError(
-            f"weights: {what} do not fit: {'; '.join(parts)}. Nothing was loaded. Is it the file "
-            f"of another architecture?"
-        )
+    }
+    if missing or unknown or shapes:
+        raise WeightsMismatchError(what, missing, unknown, shapes)
     module.load_state_dict(stripped, strict=False)
 
 
@@ -111,6 +135,6 @@ def _strip_prefix(state: dict[str, Any], expected: Mapping[str, Any]) -> dict[st
     return state
 
 
-def _shorten(label: str, names: list[str]) -> str:
+def _shorten(label: str, names: Sequence[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f"{len(names)} {label} ({', '.join(names[:3])}{more})"
