@@ -95,9 +95,50 @@ def test_lists():
     models = run("models", "--name", "alexnet")
     assert "torchvision/alexnet@IMAGENET1K_V1" in models.output
     assert "61.1 M" in models.output
+    assert "random twin (@random-0)" in models.output
     assert "simulated" in run("benchmarks").output
     metrics = run("metrics")
     assert all(name in metrics.output for name in ("cRSA", "eReg", "eRSA"))
+
+
+def test_models_are_asked_for_in_every_way(tmp_path):
+    small = run("models", "--source", "torchvision", "--where", "n_params < 1.3e6")
+    assert "squeezenet1_0" in small.output
+    assert "resnet18" not in small.output
+    assert "no model is like that" in run("models", "--name", "no-such*").output
+    wrong = run("models", "--where", "n_params <")
+    assert wrong.exit_code == 2
+    assert "where: expected comparisons" in wrong.output
+    missing = run("models", "--source", "tim")
+    assert missing.exit_code == 2
+    assert "Did you mean" in missing.output
+    table = tmp_path / "models.csv"
+    run("models", "--source", "torchvision", "--out", table)
+    assert "torchvision/alexnet@IMAGENET1K_V1" in table.read_text()
+    assert run("models", "--out", tmp_path / "a.txt").exit_code == 2
+
+
+def test_contrasts_are_shown_as_sets():
+    size = ["models", "--source", "torchvision", "--name", "vgg??", "--contrast", "size"]
+    shown = run(*size).output
+    assert "4 levels" in shown
+    assert shown.index("vgg11@") < shown.index("vgg19@")
+    assert "1 set" in shown
+    alone = ["models", "--source", "torchvision", "--name", "alexnet", "--contrast", "task"]
+    assert "no two of these models differ in task alone" in run(*alone).output
+    wrong = run("models", "--contrast", "colour")
+    assert wrong.exit_code == 2
+    assert "unknown factor 'colour'" in wrong.output
+
+
+def test_one_model_is_shown_whole():
+    shown = run("models", "show", "torchvision/resnet50").output
+    for word in ("25,557,032", "BSD-3-Clause", "IMAGENET1K_V1", "IMAGENET1K_V2", "@random-0"):
+        assert word in shown
+    assert run("models", "show", "torchvision/resnet50@IMAGENET1K_V1").exit_code == 0
+    wrong = run("models", "show", "torchvision/resnet51")
+    assert wrong.exit_code == 2
+    assert "Did you mean" in wrong.output
 
 
 def test_doctor_tells_what_is_there(folder):

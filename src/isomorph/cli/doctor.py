@@ -12,6 +12,8 @@ import torch
 from isomorph.benchmarks import list_benchmarks
 from isomorph.extraction import available_memory
 from isomorph.storage import cache_folder, data_folders, format_size
+from isomorph.zoo import model_sources
+from isomorph.zoo.download import weights_folder
 
 LIBRARIES = ("isomorph", "torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn")
 
@@ -42,7 +44,13 @@ def diagnose(data: Path | None = None) -> list[tuple[str, str]]:
             found.append((str(device), f"{name}, {format_size(available_memory(device))} free"))
     else:
         found.append(("cuda", "none: everything runs on the CPU"))
-    found.append(("weights", str(Path(torch.hub.get_dir()) / "checkpoints")))
+    found.append(("models", "isomorph models lists them; from these sources"))
+    for source in model_sources().values():
+        if source.name == "own":
+            continue
+        missing = f"not installed: {source.library} (pip install 'isomorph[{source.extra}]')"
+        found.append((f"  {source.name}", source.summary if source.installed else missing))
+    found.append(("weights", str(weights_folder())))
     found.append(("cache", str(cache_folder())))
     folders = ", ".join(
         f"{folder}{'' if folder.is_dir() else ' (not there)'}" for folder in data_folders(data)

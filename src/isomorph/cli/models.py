@@ -77,9 +77,10 @@ def _show_contrasts(frame: pd.DataFrame, factor: str, everything: bool) -> None:
         levels = few["level"].map(_number) if factor == "size" else few["level"]
         show_table(pd.DataFrame({factor: levels, "uid": few["uid"]}))
     more = f"; the {MOST_SETS} largest, in part" if len(sets) > MOST_SETS and not everything else ""
+    number = f"{len(sets)} set{'s' if len(sets) > 1 else ''}"
     show_line(
-        f"\n{len(sets)} sets of models that differ in {factor} and agree in the rest{more} (--all "
-        f"shows them, --out FILE.csv keeps them)."
+        f"\n{number} of models that differ in {factor} and agree in the rest{more} (--all shows "
+        f"them, --out FILE.csv keeps them)."
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from isomorph.storage import atomic_write, cache_folder
-from isomorph.zoo.query import compared_rows, keyword_rows, matching_rows
+from isomorph.zoo.query import compared_rows, is_glob, keyword_rows, matching_rows
 from isomorph.zoo.registered import model_sources
 from isomorph.zoo.source import COLUMNS, Row, Source
 
@@ -55,6 +55,8 @@ def list_models(
     ------
     UnknownNameError
         If a column does not exist, or no model has such a value; gives the nearest.
+    ImportError
+        If the library of the source asked for is not installed; names the extra that installs it.
     ValueError
         If `where` cannot be read.
 
@@ -68,8 +70,12 @@ def list_models(
         frame = pd.concat([frame, twins_of(frame)], ignore_index=True)
     kept = pd.Series(True, index=frame.index)
     for column, wanted in columns.items():
-        if column == "source" and isinstance(wanted, str) and wanted in model_sources():
+        if column == "source" and isinstance(wanted, str) and not is_glob(wanted):
+            # A source without models is no mistake; one that does not exist, or whose library is
+            # missing, is.
             model_sources()[wanted].need_library()
+            kept &= frame["source"] == wanted
+            continue
         kept &= matching_rows(frame, column, wanted)
     if query:
         kept &= keyword_rows(frame, query)

@@ -49,6 +49,11 @@ def keyword_rows(frame: pd.DataFrame, query: str) -> pd.Series:
     return found
 
 
+def is_glob(text: str) -> bool:
+    """Tell whether a text holds a glob's signs."""
+    return _GLOB.search(text) is not None
+
+
 def matching_rows(frame: pd.DataFrame, column: str, wanted: Any) -> pd.Series:
     """Tell which rows have a value in a column.
 
@@ -79,7 +84,7 @@ def matching_rows(frame: pd.DataFrame, column: str, wanted: Any) -> pd.Series:
     if not isinstance(wanted, str):
         return (values == wanted).fillna(False).astype(bool)
     lowered = values.astype(str).str.lower()
-    if _GLOB.search(wanted):
+    if is_glob(wanted):
         pattern = re.compile(fnmatch.translate(wanted.lower()))
         return lowered.map(lambda value: pattern.match(value) is not None).astype(bool)
     found = lowered == wanted.lower()
