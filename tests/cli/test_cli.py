@@ -109,7 +109,7 @@ def test_models_are_asked_for_in_every_way(tmp_path):
     wrong = run("models", "--where", "n_params <")
     assert wrong.exit_code == 2
     assert "where: expected comparisons" in wrong.output
-    missing = run("models", "--source", "tim")
+    missing = run("models", "--source", "torchvison")
     assert missing.exit_code == 2
     assert "Did you mean" in missing.output
     table = tmp_path / "models.csv"

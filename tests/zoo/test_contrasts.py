@@ -9,7 +9,7 @@ import pytest
 
 from isomorph.registry import UnknownNameError
 from isomorph.zoo import contrasts, list_models
-from isomorph.zoo.contrasts import AGREE, SIZE_FACTOR, series
+from isomorph.zoo.contrast_sets import AGREE, SIZE_FACTOR, series
 from isomorph.zoo.source import COLUMNS
 
 

@@ -51,6 +51,8 @@ def test_every_word_must_occur_somewhere(query, expected):
         ("architecture", ["resnet50", "vit*"], [0, 1, 2]),
         ("architecture", [], []),
         ("train_data", "ImageNet-1K", [0, 2]),
+        ("train_data", "imagenet1k", [0, 2]),
+        ("train_data", "*22k", [1]),
         ("n_params", 25_600_000, [1]),
         ("n_params", None, [2]),
         ("default", True, [0, 2]),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from PIL import Image
-from torchvision.transforms import functional
-from torchvision.transforms.functional import InterpolationMode
 
+if TYPE_CHECKING:  # who only reads the catalogue does not wait for them
+    import torch
+
+INTERPOLATIONS = ("nearest", "nearest-exact", "bilinear", "bicubic", "box", "hamming", "lanczos")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -54,10 +55,10 @@ class ImagePreprocess:
     channels: str = "RGB"
 
     def __post_init__(self) -> None:
-        known = [mode.value for mode in InterpolationMode]
-        if self.interpolation not in known:
+        if self.interpolation not in INTERPOLATIONS:
             raise ValueError(
-                f"interpolation: expected one of {', '.join(known)}, got {self.interpolation!r}."
+                f"interpolation: expected one of {', '.join(INTERPOLATIONS)}, got "
+                f"{self.interpolation!r}."
             )
         if self.channels not in ("RGB", "BGR"):
             raise ValueError(f"channels: expected 'RGB' or 'BGR', got {self.channels!r}.")
@@ -68,6 +69,9 @@ class ImagePreprocess:
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
         """(3, height, width) float32."""
+        import torch
+        from torchvision.transforms import InterpolationMode, functional
+
         picture: Any = image if image.mode == "RGB" else image.convert("RGB")
         if self.resize is not None:
             size = [self.resize] if isinstance(self.resize, int) else list(self.resize)

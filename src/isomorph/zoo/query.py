@@ -62,7 +62,8 @@ def matching_rows(frame: pd.DataFrame, column: str, wanted: Any) -> pd.Series:
     frame : pandas.DataFrame
     column : str
     wanted : value, str with * or ?, or list of such
-        A text without a glob's signs is compared exactly, but in any case.
+        A text without a glob's signs is compared exactly, but in any case and whatever hyphens,
+        underscores and blanks it has: ``laion2b`` is ``LAION-2B``.
 
     Returns
     -------
@@ -83,15 +84,19 @@ def matching_rows(frame: pd.DataFrame, column: str, wanted: Any) -> pd.Series:
         return values.isna()
     if not isinstance(wanted, str):
         return (values == wanted).fillna(False).astype(bool)
-    lowered = values.astype(str).str.lower()
+    plain = values.astype(str).map(_plain)
     if is_glob(wanted):
-        pattern = re.compile(fnmatch.translate(wanted.lower()))
-        return lowered.map(lambda value: pattern.match(value) is not None).astype(bool)
-    found = lowered == wanted.lower()
+        pattern = re.compile(fnmatch.translate(_plain(wanted)))
+        return plain.map(lambda value: pattern.match(value) is not None).astype(bool)
+    found = plain == _plain(wanted)
     if not found.any() and len(frame):
         known = [str(value) for value in values.dropna().unique()]
         raise unknown_name(column, wanted, known, f"No model has it; {column}='*word*' is a glob.")
     return found
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[-_ ]", "", text.lower())
 
 
 def compared_rows(frame: pd.DataFrame, where: str) -> pd.Series:
