@@ -253,8 +253,11 @@ def test_strings_that_are_no_files_are_texts_perhaps(tmp_path: Path) -> None:
     (tmp_path / "captions.txt").write_text("a cat\n")
     with pytest.raises(TypeError, match=r"got a text file\. .*from_text_file.*order=.*from_frame"):
         as_stimuli(tmp_path / "captions.txt")
-    with pytest.raises(TypeError, match=r"got dict\. Make a set with stimuli\.from_texts"):
-        as_stimuli({"img": ["a cat"]})
+    captions = as_stimuli({"img": ["a cat", "an animal"], "other": "a dog"})
+    assert captions.ids == from_texts({"img": ["a cat", "an animal"], "other": "a dog"}).ids
+    assert captions.load(1) == "an animal"
+    with pytest.raises(TypeError, match=r"got dict\. Make a set with .*from_texts"):
+        as_stimuli({"img": 3})
     with pytest.raises(TypeError, match=r"got int\. Make a set with stimuli\.from_arrays"):
         as_stimuli(3)
     texts = from_texts(["a"])

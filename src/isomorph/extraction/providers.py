@@ -71,7 +71,8 @@ def provide_stimuli(model: Model, stimuli: Any, on_error: str) -> tuple[Provider
     if model.preprocess is None:
         raise ValueError(
             f"{model.uid}: expected a preprocess= to turn stimuli into inputs, got none. Give "
-            f"Model(module, preprocess), or pass the stimuli as one preprocessed tensor."
+            f"Model(module, preprocess), let isomorph.as_model(module) find what modules of known "
+            f"libraries carry, or pass the stimuli as one preprocessed tensor."
         )
     if len(chosen) == 0:
         raise ValueError("stimuli: expected one or more, got none.")

@@ -22,7 +22,7 @@ from isomorph.stimuli.readers import (
     is_image,
 )
 from isomorph.stimuli.tables import AnySet, from_frame, from_huggingface
-from isomorph.stimuli.texts import TextSet
+from isomorph.stimuli.texts import TextSet, from_texts
 from isomorph.stimuli.videos import VideoSet, from_videos, is_video
 
 SetType = TypeVar("SetType", ImageSet, TextSet, VideoSet)
@@ -45,7 +45,7 @@ def as_stimuli(stimuli: Any) -> AnySet:
         A set (given back as it is); a folder of images, of class folders or of videos; a zip file;
         an HDF5 file with NSD's ``imgBrick``; an image or video file; an array (n, height, width,
         3) or (n, height, width) uint8; a sequence of paths, arrays or Pillow images; a DataFrame
-        with one column of these; a Hugging Face dataset.
+        with one column of these; a Hugging Face dataset; a mapping of names to texts.
 
     Returns
     -------
@@ -74,16 +74,19 @@ def as_stimuli(stimuli: Any) -> AnySet:
             return from_images(items)
         if all(isinstance(item, np.ndarray) for item in items):
             return from_arrays(items)
-    texts = isinstance(stimuli, Mapping) and all(
-        isinstance(one, str) or (isinstance(one, Sequence) and one and isinstance(one[0], str))
-        for one in stimuli.values()
-    )
-    hint = "stimuli.from_texts" if texts else "stimuli.from_arrays or stimuli.from_files"
+    if isinstance(stimuli, Mapping) and stimuli and all(map(_is_text, stimuli.values())):
+        return from_texts(stimuli)
     raise TypeError(
         f"stimuli: expected an ImageSet, a folder, a zip file, paths, Pillow images, a uint8 array "
-        f"(n, height, width, 3), a DataFrame or a Hugging Face dataset, got "
-        f"{type(stimuli).__name__}. Make a set with {hint}."
+        f"(n, height, width, 3), a DataFrame, a Hugging Face dataset or {{name: text}}, got "
+        f"{type(stimuli).__name__}. Make a set with stimuli.from_arrays, from_files or from_texts."
     )
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a value is a text, or several."""
+    several = isinstance(value, Sequence) and bool(value) and isinstance(value[0], str)
+    return isinstance(value, str) or several
 
 
 def _from_path(path: Path) -> AnySet:
