@@ -219,3 +219,23 @@ def test_plan_prints_as_a_table():
     assert "overwritten in place later" in text
     assert "is relu#1" in text
     assert "never called: unused" in text
+
+
+def test_a_notebook_shows_the_plan_as_a_table_and_a_silent_branch_by_its_top():
+    class Branched(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used = nn.Linear(4, 3)
+            self.other = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+
+        def forward(self, x):
+            return self.used(x)
+
+    extractor = FeatureExtractor(Model(Branched()), torch.randn(6, 4), progress=False)
+    plan = extractor.plan
+    assert plan.never_called == ("other", "other.0", "other.1")
+    assert str(plan).endswith("never called: other")
+    page = plan._repr_html_()
+    assert page.count("<tr") == len(plan.layers) + 1
+    assert "never called: other</p>" in page
+    assert "used" in page

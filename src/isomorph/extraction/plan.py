@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -283,16 +284,40 @@ class Plan:
         return f"Plan of {self.model_uid}: {self.summary()}"
 
     def __str__(self) -> str:
+        table = self._shown().to_string(index=False)
+        lines = [f"{self.model_uid}: {self.summary()}", table, self._silent()]
+        return "\n".join(line for line in lines if line)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the summary, and the table in a box that scrolls."""
+        table = self._shown().to_html(index=False, border=0)
+        box = f'<div style="max-height: 30em; overflow: auto">{table}</div>'
+        words = (f"{self.model_uid}: {self.summary()}", self._silent())
+        above, below = (f"<p>{html.escape(text)}</p>" if text else "" for text in words)
+        return f"{above}{box}{below}"
+
+    def _shown(self) -> pd.DataFrame:
+        """The table's columns that people read, as text."""
         frame = self.to_frame()
         frame["size"] = frame.pop("n_bytes").map(format_size)
         frame["note"] = [_note(layer) for layer in self.layers]
         kept = ["kept"] if self.kept else []
         columns = ["index", "layer", "type", "shape", *kept, "n_features", "size", "pass", "note"]
-        table = frame[columns].astype("string").fillna("").to_string(index=False)
-        lines = [f"{self.model_uid}: {self.summary()}", table]
-        if self.never_called:
-            lines.append(f"never called: {', '.join(self.never_called)}")
-        return "\n".join(lines)
+        return frame[columns].astype("string").fillna("")
+
+    def _silent(self) -> str:
+        """Name the modules that are never called; a whole branch by its top alone."""
+        silent = set(self.never_called)
+        tops = [
+            path for path in self.never_called if not any(above in silent for above in _above(path))
+        ]
+        return f"never called: {listing(tops)}" if tops else ""
+
+
+def _above(path: str) -> list[str]:
+    """The paths of the modules that hold this one."""
+    parts = path.split(".")
+    return [".".join(parts[:depth]) for depth in range(1, len(parts))]
 
 
 def _slices(
