@@ -158,6 +158,8 @@ def channel_axis(module: nn.Module | None, shape: tuple[int, ...]) -> int | None
         return 0
     if module is None or not shape:
         return None
+    if getattr(module, "channels_are_last", False):  # a layer of Keras says so
+        return len(shape) - 1
     for n_spatial, types in enumerate(CHANNELS_FIRST):
         # An output may have further axes in front (the windows of a stimulus).
         if types and isinstance(module, types) and len(shape) > n_spatial:

@@ -202,7 +202,8 @@ def _watch(
             call = calls[path]
             calls[path] += 1
             for leaf, tensor in leaves(output):
-                take_output((path, call, leaf), tensor)
+                if not _handed_on(tensor, inputs):
+                    take_output((path, call, leaf), tensor)
             take_input(path, module, args)
 
         return hook
@@ -216,6 +217,12 @@ def _watch(
         if ops:
             stack.enter_context(watch_operations(model.module, names, watch))()
         model(inputs)
+
+
+def _handed_on(tensor: torch.Tensor, inputs: Batch) -> bool:
+    """Whether an output is token ids, or a mask, that the model was given and passes through."""
+    given = inputs.values() if isinstance(inputs, Mapping) else [inputs]
+    return not tensor.is_floating_point() and any(tensor is one for one in given)
 
 
 def _is_weighted_leaf(module: nn.Module) -> bool:

@@ -8,6 +8,7 @@ import os
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlparse
 
 import torch
@@ -16,6 +17,17 @@ from tqdm.auto import tqdm
 from isomorph.storage import atomic_write, cache_folder
 
 BLOCK = 1 << 20
+
+
+class _Hash(NamedTuple):
+    """What a publisher says of a file: the hash's algorithm, and its first digits or all."""
+
+    algorithm: str
+    digits: str
+
+    def __str__(self) -> str:
+        name = {"sha256": "SHA-256", "md5": "MD5"}[self.algorithm]
+        return f"{name} begins with {self.digits}"
 
 
 class _ShortError(Exception):
@@ -44,6 +56,9 @@ def fetch_weights(
     sha256: str = "",
     file_name: str = "",
     progress: bool = True,
+    also: tuple[Path, ...] = (),
+    md5: str = "",
+    home: Path | None = None,
 ) -> Path:
     """Give the local file of published weights, downloading it if it is not there yet.
 
@@ -60,6 +75,13 @@ def fetch_weights(
         Name in the cache; by default the last part of the address.
     progress : bool
         Show the download.
+    also : tuple of Path
+        Further folders in which it may lie: the publisher's own cache.
+    md5 : str
+        Of the file, where the publisher gives this hash and no SHA-256.
+    home : Path, optional
+        Folder that the publisher's library keeps its weights in; by default torch's. It is left
+        alone if ``ISOMORPH_CACHE`` is set.
 
     Returns
     -------
@@ -81,15 +103,18 @@ def fetch_weights(
     A file takes its name only when it is whole and its hash is right.
     """
     name = file_name or os.path.basename(urlparse(url).path)
-    for folder in dict.fromkeys((weights_folder(), Path(torch.hub.get_dir()) / "checkpoints")):
+    theirs = Path(torch.hub.get_dir()) / "checkpoints"
+    wanted = _Hash("md5", md5) if md5 else _Hash("sha256", sha256)
+    ours = weights_folder() if home is None or os.environ.get("ISOMORPH_CACHE") else home
+    for folder in dict.fromkeys((ours, home or theirs, theirs, *also)):
         if (folder / name).is_file():
-            return _checked(folder / name, uid, sha256)
-    file = weights_folder() / name
+            return _checked(folder / name, uid, wanted)
+    file = ours / name
     try:
-        _download(url, file, sha256, progress)
+        _download(url, file, wanted, progress)
     except _WrongHashError as error:
         raise ValueError(
-            f"{uid}: expected a file whose SHA-256 begins with {sha256} at {url}, got {error}. "
+            f"{uid}: expected a file whose {wanted} at {url}, got {error}. "
             f"Nothing was kept. The publisher changed it, or the download was altered: try again, "
             f"or name a file that you trust by weights=FILE."
         ) from error
@@ -108,9 +133,9 @@ def fetch_weights(
     return file
 
 
-def _download(url: str, file: Path, sha256: str, progress: bool) -> None:
+def _download(url: str, file: Path, wanted: _Hash, progress: bool) -> None:
     """Download to a file that takes its name only if it is whole and right."""
-    digest, n_bytes = hashlib.sha256(), 0
+    digest, n_bytes = hashlib.new(wanted.algorithm), 0
     request = urllib.request.Request(url, headers={"User-Agent": "isomorph"})
     with urllib.request.urlopen(request, timeout=60) as response:
         length = int(response.headers.get("Content-Length") or 0)
@@ -133,7 +158,7 @@ def _download(url: str, file: Path, sha256: str, progress: bool) -> None:
                         bar.update(len(block))
                 if length and n_bytes < length:
                     raise _ShortError(f"{n_bytes} of {length} bytes")
-                if not digest.hexdigest().startswith(sha256):
+                if not digest.hexdigest().startswith(wanted.digits):
                     raise _WrongHashError(digest.hexdigest())
         except http.client.IncompleteRead as error:
             raise _ShortError(str(error)) from error
@@ -148,17 +173,17 @@ def not_here(uid: str, url: str, file: Path, error: Exception) -> str:
     )
 
 
-def _checked(file: Path, uid: str, sha256: str) -> Path:
-    found = _sha256(file) if sha256 else ""
-    if not found.startswith(sha256):
+def _checked(file: Path, uid: str, wanted: _Hash) -> Path:
+    found = _hash(file, wanted.algorithm) if wanted.digits else ""
+    if not found.startswith(wanted.digits):
         raise ValueError(
-            f"{uid}: expected a file whose SHA-256 begins with {sha256}, got {file} with "
-            f"{found[: len(sha256)]}. Remove it to download it anew, or name a file that you "
-            f"trust by weights=FILE."
+            f"{uid}: expected a file whose {wanted}, got {file} with "
+            f"{found[: len(wanted.digits)]}. Remove it to download it anew, or name a file that "
+            f"you trust by weights=FILE."
         )
     return file
 
 
-def _sha256(file: Path) -> str:
+def _hash(file: Path, algorithm: str) -> str:
     with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        return hashlib.file_digest(stream, algorithm).hexdigest()

@@ -18,7 +18,7 @@ from isomorph.zoo.source import Loaded, Row, Source, State
 from isomorph.zoo.uid import ModelName, parse_uid
 from isomorph.zoo.weights import fit_state_dict, read_state_dict
 
-SUFFIXES = {".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar"}
+SUFFIXES = {".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar", ".torch"}
 
 
 def load_model(
@@ -81,6 +81,8 @@ def load_model(
         weights, seed = None, asked.random_seed
     else:
         weights = asked.weights or "default"
+    if isinstance(weights, Path) and weights.is_dir():
+        weights = str(weights)  # a source that reads folders knows them by name
     if isinstance(weights, str) and _is_file(weights):
         weights = Path(weights)
     rows = [row for row in source.rows() if row.name == asked.name]

@@ -10,7 +10,23 @@ from isomorph.registry import Registry
 from isomorph.zoo.source import Source
 
 ENTRY_POINTS = "isomorph.sources"
-OURS = ("torchvision", "own")
+OURS = (
+    "torchvision",
+    "timm",
+    "keras",
+    "own",
+    "open_clip",
+    "clip",
+    "transformers",
+    "sentence_transformers",
+    "hub",
+    "ipcl",
+    "cornet",
+    "taskonomy",
+    "robust",
+    "ecological",
+    "dreamsim",
+)
 
 
 class Sources(Registry[Source]):

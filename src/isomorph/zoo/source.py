@@ -27,6 +27,7 @@ TASKS = (
     "self-supervised (redundancy reduction)",
     "self-supervised (self-distillation)",
     "self-supervised (masked modelling)",
+    "self-supervised (pretext task)",
     "image–text contrastive",
     "image–text generative",
     "causal language modelling",

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import numpy as np
 import safetensors.torch
 import torch
 from torch import nn
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "model_state")
+# In the order in which training code nests them.
+_WRAPPERS = (
+    *("classy_state_dict", "base_model", "target_encoder"),
+    *("state_dict", "model_state_dict", "model", "model_state", "trunk"),
+)
+_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".torch")
+# Published checkpoints hold settings and scores of the training beside tensors. These types carry
+# numbers and words alone, and loading them runs no code of the file.
+_scalar: Any = np.float64(0).__reduce__()[0]
+_HARMLESS = [
+    *(argparse.Namespace, np.dtype, _scalar),
+    *((_scalar, f"numpy.{room}.multiarray.scalar") for room in ("core", "_core")),
+    *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "bool")),
+]
 # What wrappers leave: data-parallel training, Lightning, torch.compile.
 _PREFIXES = ("module.", "model.", "_orig_mod.", "network.", "net.")
 
@@ -46,8 +61,8 @@ class WeightsMismatchError(ValueError):
 def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     """Read a state dict from a ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file.
 
-    Nothing is unpickled but tensors (``weights_only=True``). A checkpoint that keeps its weights
-    under ``state_dict`` or ``model`` is unwrapped.
+    Nothing is unpickled but tensors, numbers and words (``weights_only=True``). A checkpoint that
+    keeps its weights under ``state_dict`` or ``model`` is unwrapped.
 
     Raises
     ------
@@ -66,24 +81,35 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
             raise ValueError(
                 f"weights: {path} is not a readable safetensors file: {error}."
             ) from error
-    if path.suffix not in {".pth", ".pt", ".bin", ".ckpt"}:
+    if path.suffix not in _SUFFIXES:
         raise ValueError(
             f"weights: expected a .safetensors, .pth, .pt, .bin or .ckpt file, got {path.name}."
         )
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_tensors(path)
     except Exception as error:
         raise ValueError(
             f"weights: {path} could not be read as tensors only ({type(error).__name__}). A file "
             f"that holds a whole pickled module is not loaded; save module.state_dict() instead."
         ) from error
+    return state_dict_in(content, str(path))
+
+
+def load_tensors(file: Path | BinaryIO) -> Any:
+    """Read what `torch.save` wrote, if it is made of tensors, numbers and words alone."""
+    with torch.serialization.safe_globals(_HARMLESS):
+        return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def state_dict_in(content: Any, what: str) -> dict[str, torch.Tensor]:
+    """Find the state dict in a checkpoint; `what` names it in the error."""
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
     if not isinstance(content, Mapping) or not all(
         isinstance(value, torch.Tensor) for value in content.values()
     ):
-        raise ValueError(f"weights: {path} holds no state dict (names to tensors).")
+        raise ValueError(f"weights: {what} holds no state dict (names to tensors).")
     return dict(content)
 
 

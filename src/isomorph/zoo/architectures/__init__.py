@@ -1,0 +1,1 @@
+"""Networks that no installed library builds, with the names of weights as they were published."""

@@ -1,0 +1,102 @@
+"""Reading networks of transformers from a folder: every weight in its place, or an error."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from isomorph.zoo.hub_models import keep_encoder, quiet_library
+
+logger = logging.getLogger(__name__)
+
+
+def read_config(folder: Path, uid: str) -> Any:
+    """Read the configuration in a folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If the installed library does not know the architecture, or it needs its publisher's code.
+    """
+    import transformers
+
+    file = folder / "config.json"
+    if not file.is_file():
+        raise FileNotFoundError(f"{uid}: expected a config.json in {folder}, got none.")
+    raw = json.loads(file.read_text())
+    kind = raw.get("model_type", "")
+    if kind not in transformers.CONFIG_MAPPING:
+        if "auto_map" in raw:
+            raise ValueError(
+                f"{uid}: expected an architecture of transformers, got one that comes with code of "
+                f"its publisher's, which is never run here. Read the code, load the network with "
+                f"it yourself, and give it as Model(module, preprocess)."
+            )
+        raise ValueError(
+            f"{uid}: expected an architecture that transformers {transformers.__version__} knows, "
+            f"got {kind!r}. It may need a newer one: pip install --upgrade transformers."
+        )
+    with quiet_library():
+        return transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+
+
+def read_network(folder: Path, config: Any, uid: str, tower: str) -> nn.Module:
+    """Read the network in a folder, as float32.
+
+    Heads that the network itself has no place for are left out. A pooling layer for which the
+    folder holds no weights is taken from the network: it would give random numbers.
+
+    Raises
+    ------
+    ValueError
+        If other weights are missing or have another shape.
+    """
+    from transformers import AutoModel
+
+    with quiet_library():
+        try:
+            module, found = AutoModel.from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise ValueError(
+                f"{uid}: the weights in {folder} could not be read: {_first_line(error)}"
+            ) from error
+    module = keep_encoder(module, tower)
+    missing = sorted(set(found["missing_keys"]) & set(module.state_dict()))
+    if missing and all(name.startswith("pooler.") for name in missing):
+        without_pooler(module)
+        missing = []
+    if missing:
+        raise ValueError(
+            f"{uid}: expected all weights in {folder}, got none for {len(missing)}: "
+            f"{', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}. Is it the folder of "
+            f"another architecture?"
+        )
+    unused = sorted(found["unexpected_keys"])
+    if unused:
+        logger.info(
+            "%s: %d weights have no place and are not read: %s …", uid, len(unused), unused[0]
+        )
+    return module
+
+
+def without_pooler(module: Any) -> None:
+    """Take the pooling layer from a network."""
+    if getattr(module, "pooler", None) is not None:
+        module.pooler = None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,1 @@
+"""Tables of what the libraries do not say themselves; `measure` makes them."""

@@ -1,0 +1,264 @@
+"""OpenCLIP's towers: against the library itself, without a network."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from PIL import Image
+
+from isomorph.extraction import FeatureExtractor, describe_callable, extract_features
+from isomorph.stimuli import from_texts
+from isomorph.zoo import as_model, list_models, load_model
+from isomorph.zoo.sources import open_clip as source
+
+open_clip = pytest.importorskip("open_clip")
+
+TINY = "ViT-S-32-alt"
+TEXTS = ["a photo of a cat", "two dogs that run along the beach in the sun", "a", "no."]
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """An empty cache of the hub, and no network."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.delenv("ISOMORPH_CACHE", raising=False)
+    return tmp_path
+
+
+def lay_out(cache, repository, name, state):
+    """Put weights where a download would: under snapshots of a commit that ``main`` names."""
+    folder = cache / f"models--{repository.replace('/', '--')}"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text(commit)
+    (folder / "blobs").mkdir()
+    (folder / "snapshots" / commit).mkdir(parents=True)
+    blob = folder / "blobs" / "abc"
+    if name.endswith(".safetensors"):
+        safetensors.torch.save_file({key: value.clone() for key, value in state.items()}, blob)
+    else:
+        torch.save(state, blob)
+    (folder / "snapshots" / commit / name).symlink_to(blob)
+
+
+def whole(pair, seed=0, **options):
+    """The library's own network."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return open_clip.create_model(pair, pretrained_text=False, **options).eval()
+
+
+def picture(width=300, height=200, seed=0):
+    rng = np.random.default_rng(seed)
+    small = Image.fromarray(rng.integers(0, 255, (height // 10, width // 10, 3), np.uint8))
+    return small.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def test_every_pair_is_listed_with_both_towers():
+    frame = list_models(source="open_clip")
+    expected = {
+        f"open_clip/{pair}{tower}@{tag}"
+        for pair, tag in open_clip.list_pretrained()
+        for tower in ("", "/text")
+    }
+    assert set(frame["uid"]) == expected
+    assert len(frame) >= 2 * 190
+    assert (frame.groupby("name")["default"].sum() == 1).all()
+    by_uid = frame.set_index("uid")
+    row = by_uid.loc["open_clip/ViT-B-32@laion2b_s34b_b79k"]
+    assert row["default"]
+    assert (row["architecture"], row["train_data"]) == ("vit_base_patch32", "LAION-2B")
+    assert (row["n_params"], row["input_size"]) == (87_849_216, 224)
+    assert by_uid.loc["open_clip/RN50@cc12m", "architecture"] == "resnet50_clip"
+    assert by_uid.loc["open_clip/ViT-L-14/text@openai", "input_size"] == 77
+    vision = frame[frame["modality"] == "vision"]
+    assert vision["n_params"].notna().all()
+    assert (vision["architecture"] != "").all()
+    known = {"v1", "mrl", "meta"}
+    assert set(frame.loc[frame["train_data"] == "", "weights"]) <= known
+
+
+def test_rows_come_without_importing_the_library():
+    code = (
+        "import sys, isomorph.zoo.sources.open_clip as s\n"
+        "n = len(list(s.rows()))\n"
+        "print(n, [m for m in ('open_clip', 'timm', 'transformers') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == "[]"
+
+
+@pytest.mark.parametrize("pair", [TINY, "MobileCLIP2-S0", "coca_ViT-B-32"])
+def test_the_twin_of_a_tower_is_that_of_the_whole_network(pair):
+    library = whole(pair, seed=3)
+    images, tokens = torch.rand(2, 3, *library.visual.image_size), open_clip.tokenize(TEXTS)
+    tokens = tokens[:, : library.context_length] if "coca" not in pair else tokens[:, :76]
+    image, text = (load_model(f"open_clip/{pair}{end}@random-3") for end in ("", "/text"))
+    with torch.inference_mode():
+        assert torch.equal(image(images), library.encode_image(images, normalize=False))
+        assert torch.equal(
+            text({"text": tokens, "attention_mask": torch.ones_like(tokens)}),
+            library.encode_text(tokens, normalize=False),
+        )
+    names = set(library.state_dict())
+    assert {name for name in names if name.startswith("visual.")} == set(image.module.state_dict())
+    assert set(text.module.state_dict()) < names - set(image.module.state_dict())
+    rows = {row.name: row.n_params for row in source.rows()}
+    for name, model in ((pair, image), (f"{pair}/text", text)):
+        if name in rows:
+            assert rows[name] == sum(weight.numel() for weight in model.module.parameters())
+
+
+@pytest.mark.parametrize("pair", ["RN50", "convnext_tiny", "roberta-ViT-B-32"])
+def test_image_twins_of_other_kinds_equal_the_library(pair):
+    model = load_model(f"open_clip/{pair}", weights=None, seed=1)
+    if pair == "roberta-ViT-B-32":  # the library asks the hub for its text tower
+        assert next(iter(model.module.state_dict())).startswith("visual.")
+        return
+    images = torch.rand(2, 3, *(2 * [model.preprocess.crop]))
+    with torch.inference_mode():
+        assert torch.equal(model(images), whole(pair, seed=1).encode_image(images))
+
+
+@pytest.mark.parametrize("form", ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"])
+def test_published_weights_are_read_from_the_hubs_cache(form, hub, monkeypatch):
+    entry = dict(source.published()["ViT-B-32"]["laion2b_s34b_b79k"], hf_hub="laion/tiny/")
+    monkeypatch.setitem(source.published(), TINY, {"laion2b_tiny": entry})
+    library = whole(TINY, seed=5)
+    lay_out(hub, "laion/tiny", form, library.state_dict())
+    image = load_model(f"open_clip/{TINY}")
+    text = load_model(f"open_clip/{TINY}/text@laion2b_tiny")
+    assert image.uid == f"open_clip/{TINY}@laion2b_tiny"
+    images = torch.rand(2, 3, 224, 224)
+    with torch.inference_mode():
+        assert torch.equal(image(images), library.encode_image(images))
+        tokens = open_clip.tokenize(TEXTS)
+        assert torch.equal(text(tokens), library.encode_text(tokens))
+
+
+def test_weights_that_had_quickgelu_are_run_with_it(hub, monkeypatch):
+    entry = dict(source.published()["ViT-B-32"]["openai"], hf_hub="timm/tiny/")
+    assert entry["quick_gelu"]
+    monkeypatch.setitem(source.published(), TINY, {"openai": entry})
+    lay_out(hub, "timm/tiny", "open_clip_model.safetensors", whole(TINY, seed=5).state_dict())
+    images = torch.rand(2, 3, 224, 224)
+    with torch.inference_mode():
+        found = load_model(f"open_clip/{TINY}@openai")(images)
+        assert torch.equal(found, whole(TINY, 5, force_quick_gelu=True).encode_image(images))
+        assert not torch.equal(found, whole(TINY, 5).encode_image(images))
+
+
+def test_text_towers_of_old_files_and_other_lengths_load(tmp_path):
+    library = whole("ViT-B-32", seed=2, force_custom_text=True)
+    old = whole("ViT-B-32", seed=2, force_context_length=40)
+    torch.save(
+        {"state_dict": {f"module.{k}": v for k, v in old.state_dict().items()}}, tmp_path / "old.pt"
+    )
+    model = load_model("open_clip/ViT-B-32/text", weights=tmp_path / "old.pt")
+    library.text.positional_embedding  # noqa: B018
+    expected = torch.nn.functional.interpolate(
+        old.positional_embedding.detach().T[None], size=77, mode="linear", align_corners=False
+    )[0].T
+    assert torch.equal(model.module.positional_embedding, expected)
+    with pytest.raises(ValueError, match="do not fit"):
+        load_model("open_clip/ViT-B-16", weights=tmp_path / "old.pt")
+
+
+def test_weights_that_are_not_here_say_what_to_do(hub):
+    with pytest.raises(FileNotFoundError) as caught:
+        load_model("open_clip/ViT-B-32")
+    message = str(caught.value)
+    assert "laion/CLIP-ViT-B-32-laion2B-s34B-b79K are not in" in message
+    assert f"copy the folder models--laion--CLIP-ViT-B-32-laion2B-s34B-b79K into {hub}" in message
+    assert "weights=None gives the random twin" in message
+    assert not list(hub.rglob("*.safetensors"))
+
+
+def test_preprocessing_equals_the_librarys(data_folder):
+    from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
+
+    pictures = [picture(640, 480), picture(200, 500), picture(90, 70), picture(224, 224)]
+    for file in ("cat.bmp", "hot_dog.jpg"):
+        with Image.open(data_folder / "photos" / file) as photo:
+            pictures.append(photo.convert("RGB"))
+    seen = {}
+    for pair, sets in source.published().items():
+        side = source.configs()[pair]["vision_cfg"]["image_size"]
+        for entry in sets.values():
+            settings = merge_preprocess_dict(PreprocessCfg(), entry) | {"size": (side, side)}
+            seen[str(settings)] = settings
+    modes = {(s["resize_mode"], s["interpolation"]) for s in seen.values()}
+    assert modes >= {("shortest", "bicubic"), ("squash", "bicubic"), ("squash", "bilinear")}
+    for settings in seen.values():
+        if settings["size"][0] > 256:
+            continue
+        library = image_transform_v2(PreprocessCfg(**settings), is_train=False)
+        ours = source.image_preprocess(settings)
+        for image in pictures:
+            assert torch.equal(ours(image), library(image)), settings
+
+
+def test_tokens_and_what_is_the_texts_own():
+    tokenizer = load_model(f"open_clip/{TINY}/text", weights=None).preprocess
+    library = open_clip.get_tokenizer(TINY)
+    for text in [*TEXTS, "word " * 100]:
+        found = tokenizer(text)
+        assert torch.equal(found["text"], library(text)[0])
+        ends = int((found["text"] == library.eot_token_id).nonzero()[0])
+        assert int(found["attention_mask"].sum()) == ends + 1
+    assert "ViT-S-32-alt" in describe_callable(tokenizer)
+
+
+def test_the_survey_reads_both_towers():
+    pictures = torch.rand(6, 3, 224, 224)
+    image = load_model(f"open_clip/{TINY}", weights=None)
+    plan = FeatureExtractor(image, pictures, progress=False).plan
+    assert len(plan.distinct) > 50
+    assert all(layer.path.startswith("visual") for layer in plan.distinct)
+    left_out = [layer for layer in plan.layers if layer.left_out]
+    assert len(left_out) < 0.1 * len(plan.layers)
+    last = extract_features(image, pictures, plan.distinct[-1].name, progress=False)
+    with torch.inference_mode():
+        expected = image.module.visual(pictures)
+    assert torch.allclose(last[plan.distinct[-1].name], expected, atol=1e-5)
+
+    text = load_model(f"open_clip/{TINY}/text", weights=None)
+    found = extract_features(
+        text, from_texts(TEXTS), "ln_final", tokens="last", progress=False, batch_size=2
+    )
+    tokens = open_clip.tokenize(TEXTS)
+    with torch.inference_mode():
+        expected = text(tokens)
+        projected = found["ln_final"] @ text.module.text_projection
+    assert torch.allclose(projected, expected, atol=1e-5)
+
+
+def test_a_network_of_the_users_own_brings_its_preprocessing():
+    library = whole(TINY)
+    model = as_model(library)
+    image = picture()
+    transform = (
+        open_clip.image_transform_v2(
+            open_clip.PreprocessCfg(**library.visual.preprocess_cfg), is_train=False
+        )
+        if hasattr(open_clip, "image_transform_v2")
+        else None
+    )
+    if transform is None:
+        from open_clip.transform import PreprocessCfg, image_transform_v2
+
+        settings = PreprocessCfg(**library.visual.preprocess_cfg)
+        transform = image_transform_v2(settings, is_train=False)
+    assert torch.equal(model.preprocess(image), transform(image))
+    with torch.inference_mode():
+        inputs = model.preprocess(image)[None]
+        assert torch.equal(model(inputs), library.encode_image(inputs))
+    assert source.recognise(torch.nn.Linear(2, 2)) is None
