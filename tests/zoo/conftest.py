@@ -33,18 +33,20 @@ def weights_folder(tmp_path, monkeypatch) -> Path:
 def keep_checkpoint(weights_folder, monkeypatch) -> Keep:
     """``keep(source, name, weights, content)``: as if the publisher's file had been downloaded.
 
-    `content` is saved under the published name; where the table has a hash, it is replaced by this
-    file's.
+    `content` is saved under the published name, if asked for in the format that torch wrote before
+    version 1.6; where the table has a hash, it is replaced by this file's.
     """
 
-    def keep(source: str, name: str, weights: str, content: Any) -> Path:
+    def keep(
+        source: str, name: str, weights: str, content: Any, *, old_format: bool = False
+    ) -> Path:
         entries = dict(published.published(source))
         entry = entries[name, weights]
         file = weights_folder / entry.file_name
         if isinstance(content, bytes):
             file.write_bytes(content)
         else:
-            torch.save(content, file)
+            torch.save(content, file, _use_new_zipfile_serialization=not old_format)
         digits = hashlib.sha256(file.read_bytes()).hexdigest()[: len(entry.sha256)]
         entries[name, weights] = replace(entry, sha256=digits)
         table = published.published

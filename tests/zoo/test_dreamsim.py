@@ -188,6 +188,7 @@ def test_pictures_are_squeezed_and_not_normalised_before(pictures, data_folder):
         assert torch.equal(ours(picture), theirs(picture.convert("RGB")))
 
 
+@pytest.mark.slow
 def test_the_survey_finds_every_layer():
     model = load_model("dreamsim/clip_vitb32", weights=None)
     images = torch.rand(6, 3, 224, 224)

@@ -14,6 +14,7 @@ from PIL import Image
 from isomorph.extraction import FeatureExtractor, describe_callable, extract_features
 from isomorph.stimuli import from_texts
 from isomorph.zoo import as_model, list_models, load_model
+from isomorph.zoo.clip_towers import fit_to_tower
 from isomorph.zoo.sources import open_clip as source
 
 open_clip = pytest.importorskip("open_clip")
@@ -86,17 +87,22 @@ def test_every_pair_is_listed_with_both_towers():
     assert set(frame.loc[frame["train_data"] == "", "weights"]) <= known
 
 
-def test_rows_come_without_importing_the_library():
+def test_rows_come_without_importing_the_libraries():
     code = (
-        "import sys, isomorph.zoo.sources.open_clip as s\n"
-        "n = len(list(s.rows()))\n"
-        "print(n, [m for m in ('open_clip', 'timm', 'transformers') if m in sys.modules])"
+        "import sys\n"
+        "from importlib import import_module\n"
+        "for name in ('open_clip', 'clip', 'transformers', 'sentence_transformers'):\n"
+        "    assert list(import_module(f'isomorph.zoo.sources.{name}').rows())\n"
+        "heavy = ('open_clip', 'timm', 'transformers', 'sentence_transformers', 'torchvision')\n"
+        "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split()[-1] == "[]"
+    assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("pair", [TINY, "MobileCLIP2-S0", "coca_ViT-B-32"])
+@pytest.mark.parametrize(
+    "pair", [TINY, "MobileCLIP2-S0", pytest.param("coca_ViT-B-32", marks=pytest.mark.slow)]
+)
 def test_the_twin_of_a_tower_is_that_of_the_whole_network(pair):
     library = whole(pair, seed=3)
     images, tokens = torch.rand(2, 3, *library.visual.image_size), open_clip.tokenize(TEXTS)
@@ -156,20 +162,43 @@ def test_weights_that_had_quickgelu_are_run_with_it(hub, monkeypatch):
         assert not torch.equal(found, whole(TINY, 5).encode_image(images))
 
 
-def test_text_towers_of_old_files_and_other_lengths_load(tmp_path):
-    library = whole("ViT-B-32", seed=2, force_custom_text=True)
-    old = whole("ViT-B-32", seed=2, force_context_length=40)
-    torch.save(
-        {"state_dict": {f"module.{k}": v for k, v in old.state_dict().items()}}, tmp_path / "old.pt"
-    )
-    model = load_model("open_clip/ViT-B-32/text", weights=tmp_path / "old.pt")
-    library.text.positional_embedding  # noqa: B018
+def test_text_towers_of_other_forms_and_lengths_load(tmp_path):
+    """Wrapped and prefixed files, texts of another length, towers below ``text``."""
+    old = whole(TINY, seed=2, force_context_length=40)
+    state = {f"module.{name}": value for name, value in old.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "old.pt")
+    model = load_model(f"open_clip/{TINY}/text", weights=tmp_path / "old.pt")
     expected = torch.nn.functional.interpolate(
         old.positional_embedding.detach().T[None], size=77, mode="linear", align_corners=False
     )[0].T
     assert torch.equal(model.module.positional_embedding, expected)
+    assert torch.equal(model.module.token_embedding.weight, old.token_embedding.weight)
     with pytest.raises(ValueError, match="do not fit"):
-        load_model("open_clip/ViT-B-16", weights=tmp_path / "old.pt")
+        load_model("open_clip/ViT-S-16-alt", weights=tmp_path / "old.pt")
+    config = source.configs()[TINY] | {"custom_text": True}
+    new = source.make_tower(config, "text")
+    fitted = fit_to_tower(whole(TINY, seed=2).state_dict(), new)
+    new.load_state_dict(fitted)
+    tokens = open_clip.tokenize(TEXTS)
+    with torch.inference_mode():
+        assert torch.equal(new.eval().encode_text(tokens), whole(TINY, seed=2).encode_text(tokens))
+
+
+@pytest.mark.slow
+def test_the_twin_of_a_text_tower_of_hugging_faces():
+    from transformers import AutoConfig, AutoModel
+
+    model = load_model("open_clip/roberta-ViT-B-32/text", weights=None)
+    assert isinstance(model.module.text.transformer.config, type(AutoConfig.for_model("roberta")))
+    listed = next(row for row in source.rows() if row.name == "roberta-ViT-B-32/text")
+    assert listed.n_params == sum(weight.numel() for weight in model.module.parameters())
+    with torch.device("meta"):
+        plain = AutoModel.from_config(model.module.text.transformer.config)
+    names = {f"text.transformer.{name}" for name, _ in plain.named_parameters()}
+    own = {name for name, _ in model.module.named_parameters()}
+    assert {name for name in names if ".pooler." not in name} <= own
+    with torch.inference_mode():
+        assert model(torch.randint(3, 1000, (2, 77))).shape == (2, 512)
 
 
 def test_weights_that_are_not_here_say_what_to_do(hub):
@@ -242,23 +271,29 @@ def test_the_survey_reads_both_towers():
 
 
 def test_a_network_of_the_users_own_brings_its_preprocessing():
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
     library = whole(TINY)
     model = as_model(library)
     image = picture()
-    transform = (
-        open_clip.image_transform_v2(
-            open_clip.PreprocessCfg(**library.visual.preprocess_cfg), is_train=False
-        )
-        if hasattr(open_clip, "image_transform_v2")
-        else None
-    )
-    if transform is None:
-        from open_clip.transform import PreprocessCfg, image_transform_v2
-
-        settings = PreprocessCfg(**library.visual.preprocess_cfg)
-        transform = image_transform_v2(settings, is_train=False)
+    settings = PreprocessCfg(**library.visual.preprocess_cfg)
+    transform = image_transform_v2(settings, is_train=False)
     assert torch.equal(model.preprocess(image), transform(image))
     with torch.inference_mode():
         inputs = model.preprocess(image)[None]
         assert torch.equal(model(inputs), library.encode_image(inputs))
     assert source.recognise(torch.nn.Linear(2, 2)) is None
+
+
+def test_isomorphs_own_cache_is_looked_in_first(hub, tmp_path, monkeypatch):
+    monkeypatch.setenv("ISOMORPH_CACHE", str(tmp_path / "own"))
+    entry = dict(source.published()["ViT-B-32"]["laion2b_s34b_b79k"], hf_hub="laion/tiny/")
+    monkeypatch.setitem(source.published(), TINY, {"laion2b_tiny": entry})
+    theirs, ours = (whole(TINY, seed=seed).state_dict() for seed in (1, 2))
+    lay_out(hub, "laion/tiny", "open_clip_model.safetensors", theirs)
+    found = load_model(f"open_clip/{TINY}").module.state_dict()
+    assert torch.equal(found["visual.proj"], theirs["visual.proj"])
+    own = tmp_path / "own" / "huggingface"
+    lay_out(own, "laion/tiny", "open_clip_model.safetensors", ours)
+    found = load_model(f"open_clip/{TINY}").module.state_dict()
+    assert torch.equal(found["visual.proj"], ours["visual.proj"])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -131,14 +129,6 @@ def test_the_catalogue():
     published["paraphrase-MiniLM-L3-v2"] = 17.4
     for name, millions in published.items():
         assert round(counts[name] / 1e6, 1) == millions
-
-
-def test_rows_come_without_importing_the_library():
-    code = "import sys, isomorph.zoo.sources.sentence_transformers as s\nlist(s.rows())\n" + (
-        "print([m for m in ('transformers', 'sentence_transformers') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 def test_the_listed_parts_of_minilm_are_those_of_its_real_folder(minilm, encoder):

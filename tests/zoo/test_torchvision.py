@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 
 import numpy as np
@@ -12,11 +13,12 @@ import torch
 from PIL import Image
 from torchvision import models
 
-from isomorph.extraction import FeatureExtractor, extract_features
-from isomorph.stimuli import from_arrays
+from isomorph.extraction import FeatureExtractor, describe_callable, extract_features
+from isomorph.stimuli import from_arrays, from_videos
 from isomorph.zoo import list_models, load_model
 from isomorph.zoo.clip_preprocess import ClipPreprocess
 from isomorph.zoo.detection import FROZEN, DetectionPreprocess
+from isomorph.zoo.padded_preprocess import PaddedPreprocess
 from isomorph.zoo.sources import torchvision as source
 
 KINDS = [models, models.video, models.segmentation, models.detection]
@@ -203,6 +205,37 @@ def test_video_networks_can_be_surveyed_and_answer_as_torchvisions_own(name):
     plan = FeatureExtractor(model, inputs, progress=False).plan
     assert len(plan.distinct) > 20
     assert plan.distinct[-1].n_features == 400
+
+
+def test_videos_go_through_a_network_from_their_files(tmp_path):
+    for i in range(2):
+        first, *others = [Image.fromarray(frame) for frame in clip(6, 40, 50, seed=i)]
+        first.save(tmp_path / f"{i}.gif", save_all=True, append_images=others, duration=40)
+    videos = from_videos(tmp_path, n_frames=4)
+    model = load_model("torchvision/r3d_18", weights=None)
+    small_clips = dataclasses.replace(model.preprocess, resize=(40, 50), crop=32)
+    model = dataclasses.replace(model, preprocess=small_clips)
+    maps = extract_features(model, videos, layers=["fc"], progress=False)["fc"]
+    inputs = torch.stack([small_clips(videos.load(i)) for i in range(2)])
+    assert inputs.shape == (2, 3, 4, 32, 32)
+    with torch.inference_mode():
+        assert torch.allclose(torch.as_tensor(maps), model.module(inputs), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "preprocess",
+    [
+        ClipPreprocess(crop=112),
+        DetectionPreprocess(shorter=320),
+        PaddedPreprocess((32, 32), (32, 32)),
+    ],
+)
+def test_preprocessing_is_data(preprocess):
+    words = describe_callable(preprocess)
+    assert words == describe_callable(dataclasses.replace(preprocess))
+    other = dataclasses.replace(preprocess, std=(0.3, 0.3, 0.3))
+    assert words != describe_callable(other)
+    assert json.loads(json.dumps(other.describe()))["std"] == [0.3, 0.3, 0.3]
 
 
 def test_segmentation_gives_both_maps():

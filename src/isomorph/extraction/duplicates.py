@@ -17,6 +17,11 @@ GLANCED = 64
 Key = tuple[str, int, str]
 
 
+def _version(tensor: torch.Tensor) -> int:
+    """Count the changes of a tensor; those that a module kept from inference mode count none."""
+    return -1 if tensor.is_inference() else tensor._version
+
+
 @dataclass
 class Capture:
     """One output, held so that its memory cannot be reused while identities are compared."""
@@ -33,13 +38,13 @@ class Capture:
         if reason:
             return cls(torch.empty(0), torch.empty(0), 0, reason)
         values = tensor.detach()
-        return cls(tensor, values.clone() if copied else values, tensor._version)
+        return cls(tensor, values.clone() if copied else values, _version(tensor))
 
     @property
     def lost(self) -> bool:
         """Whether the values were written over and no copy was made."""
         same_memory = self.copy.data_ptr() == self.held.data_ptr()
-        return same_memory and self.held._version != self.version
+        return same_memory and _version(self.held) != self.version
 
     @property
     def identity(self) -> tuple[Any, ...]:
@@ -57,7 +62,7 @@ class Capture:
 
     @property
     def overwritten(self) -> bool:
-        if self.held._version != self.version:
+        if _version(self.held) != self.version:
             return True
         return not torch.equal(self.held, self.copy) and not torch.equal(
             torch.nan_to_num(self.held), torch.nan_to_num(self.copy)

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.transforms.v2 import functional
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +57,8 @@ class TensorPreprocess:
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
         """(3, height, width) float32."""
+        from torchvision.transforms.v2 import functional  # who asks the catalogue waits not for it
+
         picture = image if image.mode == "RGB" else image.convert("RGB")
         values: Any = functional.pil_to_tensor(picture)
         if self.rescale_first and self.rescale is not None:
@@ -88,6 +89,8 @@ class TensorPreprocess:
         return self.resize, int(self.resize * width / height)
 
     def _cropped(self, values: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        from torchvision.transforms.v2 import functional
+
         missing = max(height - values.shape[-2], 0), max(width - values.shape[-1], 0)
         if any(missing):
             around = [

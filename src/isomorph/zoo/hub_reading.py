@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,14 @@ import torch
 from torch import nn
 
 from isomorph.zoo.hub_models import keep_encoder, quiet_library
+from isomorph.zoo.source import State
 
 logger = logging.getLogger(__name__)
+
+_OLD = re.compile(
+    r"(^|\.)(position_ids|attn\.bias|attn\.masked_bias|attention\.bias|attention\.masked_bias|"
+    r"rotary_emb\.inv_freq|attn\.attention\.bias|attn\.attention\.masked_bias)$"
+)
 
 
 def read_config(folder: Path, uid: str) -> Any:
@@ -69,9 +76,11 @@ def read_network(folder: Path, config: Any, uid: str, tower: str) -> nn.Module:
                 local_files_only=True,
                 output_loading_info=True,
             )
-        except (RuntimeError, ValueError, KeyError) as error:
+        except Exception as error:  # the library's readers raise many kinds
             raise ValueError(
-                f"{uid}: the weights in {folder} could not be read: {_first_line(error)}"
+                f"{uid}: the weights in {folder} could not be read ({type(error).__name__}: "
+                f"{_first_line(error)}). They may be incomplete, of another architecture, or hold "
+                f"more than tensors, which is never unpickled."
             ) from error
     module = keep_encoder(module, tower)
     missing = sorted(set(found["missing_keys"]) & set(module.state_dict()))
@@ -90,6 +99,11 @@ def read_network(folder: Path, config: Any, uid: str, tower: str) -> nn.Module:
             "%s: %d weights have no place and are not read: %s …", uid, len(unused), unused[0]
         )
     return module
+
+
+def without_old_buffers(state: State) -> dict[str, torch.Tensor]:
+    """Leave out counters and masks that older versions of the library kept with the weights."""
+    return {name: value for name, value in state.items() if not _OLD.search(name)}
 
 
 def without_pooler(module: Any) -> None:

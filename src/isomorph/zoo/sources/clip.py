@@ -83,7 +83,7 @@ def normalise(name: str, weights: str) -> tuple[str, str]:
 def build(name: str) -> Loaded:
     """Build a tower as it is before training."""
     pair, tower = split_tower(name)
-    config = copy.deepcopy(configs()[pair]) | {"quick_gelu": True}
+    config: dict[str, Any] = copy.deepcopy(configs()[pair]) | {"quick_gelu": True}
     module = make_tower(config, tower)
     if tower == "text":
         return Loaded(module, OpenClipTokenizer(pair, 77), FORWARDS["text"])

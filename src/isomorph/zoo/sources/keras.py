@@ -12,14 +12,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from isomorph.zoo.download import fetch_weights
-from isomorph.zoo.keras_layers import KerasNetwork
-from isomorph.zoo.preprocess import IMAGENET_MEAN, IMAGENET_STD, ImagePreprocess
 from isomorph.zoo.source import Loaded, Row, Source
+
+if TYPE_CHECKING:
+    from isomorph.zoo.preprocess import ImagePreprocess
 
 NAME = "keras"
 WEIGHTS = "imagenet"
@@ -114,6 +114,8 @@ def load(name: str, weights: str, progress: bool) -> Loaded:
 
     def fetch(published: Published) -> str:
         from keras.src.backend import config
+
+        from isomorph.zoo.download import fetch_weights
 
         file = fetch_weights(
             published.url,
@@ -214,6 +216,8 @@ def import_keras() -> Any:
 
 
 def _loaded(name: str, network: Any) -> Loaded:
+    from isomorph.zoo.keras_layers import KerasNetwork
+
     side = network.input_shape[1:3]
     return Loaded(KerasNetwork(network), preprocess_of(name, (int(side[0]), int(side[1]))))
 
@@ -225,6 +229,8 @@ def preprocess_of(name: str, size: tuple[int, int]) -> ImagePreprocess:
     nearest pixels. Here it is squeezed with all pixels weighted, as ``load_img(...,
     interpolation="bilinear")`` does; ``dataclasses.replace`` takes another way.
     """
+    from isomorph.zoo.preprocess import IMAGENET_MEAN, IMAGENET_STD, ImagePreprocess
+
     keras = import_keras()
     part = sys.modules[getattr(keras.applications, name).__module__]
     # How a network wants its pixels is asked of keras by giving it one.

@@ -18,7 +18,7 @@ from isomorph.zoo.source import Loaded, Row, Source, State
 
 NAME = "robust"
 # Parts of the training that the files hold too: the attacker has the network once more.
-_TRAINING = ("normalizer.", "normalize.")
+_TRAINING = ("attacker.", "normalizer.", "normalize.")
 
 
 def rows() -> Iterator[Row]:

@@ -23,7 +23,7 @@ from torch import nn
 from isomorph.storage import hash_file
 from isomorph.zoo.hub_files import has_weights, hub_folder, quiet_hub
 from isomorph.zoo.hub_models import quiet_library
-from isomorph.zoo.hub_reading import without_pooler
+from isomorph.zoo.hub_reading import without_old_buffers, without_pooler
 from isomorph.zoo.source import Loaded, Row, Source, State
 from isomorph.zoo.texts import HubTokenizer
 
@@ -120,7 +120,7 @@ def _transformer(settings: dict[str, Any], length: int) -> Any:
 
     settings = dict(settings)
     with quiet_library(), tempfile.TemporaryDirectory() as folder:
-        config = AutoConfig.for_model(**settings)
+        config: Any = AutoConfig.for_model(**settings)
         if config.model_type == "t5":
             network: Any = T5EncoderModel(config)
         else:
@@ -227,6 +227,7 @@ def _check(folder: Path, module: Any, uid: str) -> None:
 
 def adapt(state: State, module: Any) -> State:
     """Bring the weights of a file, those of the transformer alone too, into the encoder's."""
+    state = without_old_buffers(state)
     if any(name.startswith("0.") for name in state):
         renamed = {name.replace("0.auto_model.", "0.model.", 1): state[name] for name in state}
         return renamed

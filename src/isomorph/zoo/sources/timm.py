@@ -9,16 +9,16 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
-from isomorph.zoo.download import fetch_weights
-from isomorph.zoo.hub_files import hub_file, quiet_hub
-from isomorph.zoo.padded_preprocess import PaddedPreprocess
-from isomorph.zoo.preprocess import ImagePreprocess
 from isomorph.zoo.source import Loaded, Row, Source, State
 from isomorph.zoo.timm_tags import architecture, family, sizes, task, train_data
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from isomorph.zoo.padded_preprocess import PaddedPreprocess
+    from isomorph.zoo.preprocess import ImagePreprocess
 
 NAME = "timm"
 _SPDX = {
@@ -84,6 +84,9 @@ def load(name: str, weights: str, progress: bool) -> Loaded:
     """Load published weights, from the cache of Hugging Face or torch if they are there."""
     import timm
 
+    from isomorph.zoo.download import fetch_weights
+    from isomorph.zoo.hub_files import hub_file, quiet_hub
+
     config, uid = _config(name, weights), f"{NAME}/{name}@{weights}"
     if config.hf_hub_id:
         with quiet_hub(progress):
@@ -137,6 +140,9 @@ def recognise(module: nn.Module) -> Loaded | None:
 
 def _preprocess_of(module: nn.Module) -> ImagePreprocess | PaddedPreprocess | None:
     from timm.data.config import resolve_model_data_config
+
+    from isomorph.zoo.padded_preprocess import PaddedPreprocess
+    from isomorph.zoo.preprocess import ImagePreprocess
 
     config = resolve_model_data_config(module)
     channels, height, width = config["input_size"]

@@ -9,29 +9,28 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
-from torchvision import models
-from torchvision.models import WeightsEnum
-
-from isomorph.zoo.clip_preprocess import ClipPreprocess
-from isomorph.zoo.detection import FROZEN, detection_preprocess, freeze_norms, run_detector
-from isomorph.zoo.download import fetch_weights
-from isomorph.zoo.preprocess import ImagePreprocess
 from isomorph.zoo.source import Loaded, Row, Source, State
-from isomorph.zoo.weights import read_state_dict
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torchvision.models import WeightsEnum
+
+    from isomorph.zoo.clip_preprocess import ClipPreprocess
+    from isomorph.zoo.preprocess import ImagePreprocess
 
 NAME = "torchvision"
 # Left out: optical flow (RAFT), whose input is a pair of pictures; and the quantised networks,
 # whose layers give integers with a scale of their own and run with some processors only. Their
 # unquantised forms are here.
-_KINDS: dict[str, Any] = {
-    "classification": models,
-    "video classification": models.video,
-    "semantic segmentation": models.segmentation,
-    "object detection": models.detection,
+_KINDS = {
+    "classification": "torchvision.models",
+    "video classification": "torchvision.models.video",
+    "semantic segmentation": "torchvision.models.segmentation",
+    "object detection": "torchvision.models.detection",
 }
 # torchvision's word → the one that other libraries use for the same network.
 _ARCHITECTURES = {
@@ -71,7 +70,14 @@ _patching = threading.Lock()
 @functools.cache
 def _kinds() -> dict[str, str]:
     """Which task each architecture is for."""
-    return {name: kind for kind, part in _KINDS.items() for name in models.list_models(part)}
+    models = _models()
+    parts = {kind: import_module(path) for kind, path in _KINDS.items()}
+    return {name: kind for kind, part in parts.items() for name in models.list_models(part)}
+
+
+def _models() -> Any:
+    """Import torchvision's models; this file is imported by those who want none of them too."""
+    return import_module("torchvision.models")
 
 
 def names() -> list[str]:
@@ -81,6 +87,7 @@ def names() -> list[str]:
 
 def rows() -> Iterator[Row]:
     """List every architecture × published weight set, from torchvision's own metadata."""
+    models = _models()
     for name, kind in _kinds().items():
         published: Any = models.get_model_weights(name)
         for entry in published:
@@ -106,6 +113,9 @@ def rows() -> Iterator[Row]:
 
 def build(name: str) -> Loaded:
     """Build an architecture as it is before training, with the parts that trained ones have."""
+    from isomorph.zoo.detection import FROZEN, freeze_norms
+
+    models = _models()
     published: Any = models.get_model_weights(name)
     builder = models.get_model_builder(name)
     options = _options(name, builder)
@@ -117,6 +127,9 @@ def build(name: str) -> Loaded:
 
 def load(name: str, weights: str, progress: bool) -> Loaded:
     """Load published weights, from torch's folder of checkpoints if they are there."""
+    from isomorph.zoo.download import fetch_weights
+
+    models = _models()
     published: Any = models.get_model_weights(name)
     entry = published[weights]
     uid = f"{NAME}/{name}@{weights}"
@@ -172,12 +185,17 @@ def _options(name: str, builder: Callable[..., Any]) -> dict[str, Any]:
 
 def _loaded(name: str, entry: WeightsEnum, module: nn.Module) -> Loaded:
     if _kinds()[name] == "object detection":
+        from isomorph.zoo.detection import detection_preprocess, run_detector
+
         return Loaded(module, detection_preprocess(module), run_detector)
     return Loaded(module, _preprocess(name, entry))
 
 
 def _preprocess(name: str, entry: Any) -> ImagePreprocess | ClipPreprocess | None:
     """Put torchvision's transform for some weights into words; None for a detector."""
+    from isomorph.zoo.clip_preprocess import ClipPreprocess
+    from isomorph.zoo.preprocess import ImagePreprocess
+
     preset = entry.transforms()
     if _kinds()[name] == "object detection":
         return None
@@ -211,6 +229,8 @@ def _read_from(entry: Any, file: Path) -> Iterator[None]:
     The builder itself knows what belongs to which weights: the size of pictures, frozen norms,
     parts that are dropped after loading.
     """
+    from isomorph.zoo.weights import read_state_dict
+
     with _patching:
         entry.get_state_dict = lambda *_args, **_options: read_state_dict(file)
         try:

@@ -37,7 +37,7 @@ from isomorph.zoo.hub_models import (
     prepare_config,
     quiet_library,
 )
-from isomorph.zoo.hub_reading import read_config, read_network, without_pooler
+from isomorph.zoo.hub_reading import read_config, read_network, without_old_buffers, without_pooler
 from isomorph.zoo.source import Loaded, Row, Source, State
 from isomorph.zoo.texts import HubTokenizer, has_vocabulary, read_tokenizer
 
@@ -206,9 +206,10 @@ def read_preprocess(folder: Path, config: Any, tower: str) -> Any:
 def _library_preprocess(config: Any, changed: dict[str, Any]) -> Any:
     """Give the library's own preprocessing of an architecture, at its size, with changes."""
     import transformers
-    from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
+    from transformers.models.auto import image_processing_auto as library
 
-    named: Any = IMAGE_PROCESSOR_MAPPING_NAMES.get(config.model_type) or {}
+    known: Any = library.IMAGE_PROCESSOR_MAPPING_NAMES  # pyright: ignore[reportPrivateImportUsage]
+    named: Any = known.get(config.model_type) or {}
     kind = changed.pop("class", None) or named.get("torchvision")
     if kind is None:
         return None
@@ -252,6 +253,7 @@ def adapt(state: State, module: Any) -> State:
     which are not loaded, are left out. A pooling layer that the file lacks goes.
     """
     prefix = f"{module.base_model_prefix}."
+    state = without_old_buffers(state)
     found = {name.removeprefix(prefix): value for name, value in state.items()}
     if any(name.startswith(prefix) for name in state):
         inside = {name.removeprefix(prefix) for name in state if name.startswith(prefix)}

@@ -13,7 +13,7 @@ import torch
 from isomorph.zoo.open_clip_facts import TABLE
 from isomorph.zoo.sources.open_clip import configs, make_tower
 
-_COLUMNS = ("name", "image", "text", "bytes")
+_COLUMNS: tuple[str, ...] = ("name", "image", "text", "bytes")
 
 
 def measure(pair: str) -> dict[str, int | str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModel, T5EncoderModel
@@ -17,7 +18,7 @@ from isomorph.zoo.sources import sentence_transformers as source
 
 def measure(line: dict[str, str]) -> int:
     """Count the parameters of the transformer, and of a dense layer behind it."""
-    config = AutoConfig.for_model(**json.loads(line["config"]))
+    config: Any = AutoConfig.for_model(**json.loads(line["config"]))
     with torch.device("meta"):
         kind = T5EncoderModel if config.model_type == "t5" else AutoModel.from_config
         module = kind(config)
