@@ -21,6 +21,7 @@ from isomorph.zoo import (
     register_model,
 )
 from isomorph.zoo import catalogue as catalogue_file
+from isomorph.zoo.registered import OURS
 from isomorph.zoo.source import COLUMNS, FAMILIES, MODALITIES, TASKS
 from isomorph.zoo.sources import own
 
@@ -47,7 +48,8 @@ def test_rows_keep_to_the_vocabulary(source):
         assert row.source == source
         assert row.modality in MODALITIES, row
         assert row.family in FAMILIES, row
-        assert row.task in TASKS, row
+        # A task may say more in brackets: Taskonomy has a score of them.
+        assert row.task in TASKS or row.task.partition(" (")[0] in TASKS, row
         assert row.architecture, row
         assert "@" not in row.name, row
         assert not row.weights.startswith(("random-", "file-", "state-")), row
@@ -235,3 +237,29 @@ def test_a_plug_in_that_is_no_source_is_named(tmp_path):
     done = run_with_plugin(tmp_path, "WRONG")
     assert "entry point mylab of isomorph.sources: expected a Source, got int" in done.stderr
     assert "Mend or uninstall" in done.stderr
+
+
+def test_what_is_said_of_ours_is_true():
+    for name, (library, _) in OURS.items():
+        assert model_sources()[name].name == name
+        assert model_sources()[name].library == library
+
+
+def test_a_catalogue_that_is_kept_is_read_without_importing_a_library(tmp_path):
+    code = "import isomorph as iso, sys; n = len(iso.list_models()); heavy = {'torch', 'timm'}"
+    code += "; print(n, sorted(heavy & set(sys.modules)))"
+    environment = {"ISOMORPH_CACHE": str(tmp_path), "HOME": str(tmp_path), "PYTHONWARNINGS": ""}
+
+    def ask():
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip().splitlines()[-1]
+
+    first, second = ask(), ask()
+    assert second == f"{first.split()[0]} []"
+    assert int(first.split()[0]) == len(list_models())

@@ -115,7 +115,7 @@ def test_the_twin_runs_with_quickgelu_and_is_surveyed():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         library = open_clip.create_model("RN50-quickgelu").eval()
-    pictures = torch.rand(6, 3, 224, 224)
+    pictures = torch.rand(3, 3, 224, 224)
     with torch.inference_mode():
         assert torch.equal(model(pictures), library.encode_image(pictures))
     plan = FeatureExtractor(model, pictures, progress=False).plan

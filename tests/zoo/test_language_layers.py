@@ -61,8 +61,27 @@ KINDS = {
     "t5": (T5, "encoder.block", False),
     "bart": (BART, "encoder.layers", False),
     "xlnet": (XLNET, "layer", False),
+    "modernbert": ({**SMALL, "num_hidden_layers": 2, "pad_token_id": 1}, "layers", False),
+    "deberta-v2": ({**SMALL, "relative_attention": True, "position_buckets": 8,
+                    "pos_att_type": ["p2c", "c2p"], "position_biased_input": False,
+                    "type_vocab_size": 0, "max_relative_positions": -1,
+                    "norm_rel_ebd": "layer_norm", "share_att_key": True}, "encoder.layer", False),
+    "mpnet": (SMALL, "encoder.layer", False),
+    "electra": ({**SMALL, "embedding_size": 8}, "encoder.layer", False),
+    "gpt_neo": ({"hidden_size": 16, "num_layers": 2, "num_heads": 2, "vocab_size": 20,
+                 "attention_types": [[["global", "local"], 1]]}, "h", True),
+    "gptj": ({"n_embd": 16, "n_layer": 2, "n_head": 2, "rotary_dim": 4, "vocab_size": 20},
+             "h", True),
+    "qwen3": ({**SMALL, "num_key_value_heads": 1, "head_dim": 8}, "layers", True),
+    "gemma2": ({**SMALL, "num_key_value_heads": 1, "head_dim": 8}, "layers", True),
+    "phi": (SMALL, "layers", True),
+    "m2m_100": ({**BART, "decoder_layers": 1, "max_position_embeddings": 64},
+                "encoder.layers", False),
     "clip": (CLIP, "text_model.encoder.layers", True),
 }  # fmt: skip
+
+# They count positions from the left edge, whatever the mask; padding stands behind.
+LEFT_EDGE = ("bert", "distilbert", "bart", "clip", "electra")
 
 
 def tokenizer(side="right", pad=True, end=False):
@@ -123,7 +142,7 @@ HOW = {
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_blocks_equal_those_of_one_text_at_a_time(kind, side):
     blocks, causal = KINDS[kind][1:]
-    if side == "left" and kind in ("bert", "distilbert", "bart", "clip"):
+    if side == "left" and kind in LEFT_EDGE:
         pytest.skip("counts positions from the left edge whatever the mask")
     module, forward = network(kind)
     words = tokenizer(side, pad=kind != "gpt2")

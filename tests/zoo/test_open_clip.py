@@ -13,7 +13,7 @@ from PIL import Image
 
 from isomorph.extraction import FeatureExtractor, describe_callable, extract_features
 from isomorph.stimuli import from_texts
-from isomorph.zoo import as_model, list_models, load_model
+from isomorph.zoo import as_model, list_models, load_model, texts
 from isomorph.zoo.clip_towers import fit_to_tower
 from isomorph.zoo.sources import open_clip as source
 
@@ -244,6 +244,31 @@ def test_tokens_and_what_is_the_texts_own():
         ends = int((found["text"] == library.eot_token_id).nonzero()[0])
         assert int(found["attention_mask"].sum()) == ends + 1
     assert "ViT-S-32-alt" in describe_callable(tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "padding", "end", "n_own"),
+    [
+        ([5, 6, 1, 1, 1], 1, 1, 3),  # SigLIP: the end is the padding too, and the text's own once
+        ([5, 6, 2, 0, 0], 0, 2, 3),
+        ([5, 6, 7, 8, 1], 1, 1, 5),
+        ([5, 6, 7, 8, 9], 0, 2, 5),
+    ],
+)
+def test_which_tokens_are_the_texts_own(tokens, padding, end, n_own, monkeypatch):
+    class Inner:
+        pad_token_id, eos_token_id = padding, end
+
+    class Theirs:
+        tokenizer = Inner()
+
+        def __call__(self, text, context_length):
+            return torch.tensor([tokens])
+
+    monkeypatch.setattr(texts, "_open_clip_tokenizer", lambda architecture: Theirs())
+    found = texts.OpenClipTokenizer("any", 5)("a text")
+    assert found["text"].tolist() == tokens
+    assert found["attention_mask"].tolist() == [1] * n_own + [0] * (5 - n_own)
 
 
 def test_the_survey_reads_both_towers():

@@ -100,6 +100,14 @@ def test_embeddings_of_real_captions_are_the_librarys(how, hub, minilm, encoder,
     np.testing.assert_allclose(mean, expected, atol=1e-5)
 
 
+def test_a_fingerprint_does_not_tell_where_files_lie(hub, minilm):
+    lay_out(hub, "sentence-transformers/all-MiniLM-L6-v2", minilm)
+    first = load_model("sbert/all-MiniLM-L6-v2")
+    again = load_model("sbert/all-MiniLM-L6-v2", weights=minilm)
+    assert first.preprocess_spec == again.preprocess_spec
+    assert str(minilm) not in again.preprocess_spec
+
+
 def test_a_long_text_is_cut_as_the_library_cuts_it(minilm, encoder):
     model = load_model("sbert/all-MiniLM-L6-v2", weights=str(minilm))
     texts = ["a word and another " * 200, "short"]

@@ -29,9 +29,9 @@ WIDE = [
     "alexnet",
     "squeezenet1_0",
     "resnet18",
-    "vgg11_bn",
+    pytest.param("vgg11_bn", marks=pytest.mark.slow),
     "googlenet",
-    "inception_v3",
+    pytest.param("inception_v3", marks=pytest.mark.slow),
     "densenet121",
     "mobilenet_v2",
     "mobilenet_v3_small",
@@ -42,7 +42,7 @@ WIDE = [
     "convnext_tiny",
     "swin_t",
     pytest.param("maxvit_t", marks=pytest.mark.slow),
-    "vit_b_32",
+    pytest.param("vit_b_32", marks=pytest.mark.slow),
 ]
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 from isomorph.extraction import FeatureExtractor, describe_callable, extract_features
 from isomorph.stimuli import from_texts
 from isomorph.zoo import as_model, list_models, load_model
+from isomorph.zoo.hub_configs import make_config
 from isomorph.zoo.hub_files import wanted_files
 from isomorph.zoo.hub_images import FramesPreprocess, TensorPreprocess, as_data
 from isomorph.zoo.hub_models import quiet_library
@@ -30,6 +31,7 @@ TEXTS = ["a cat sits", "two dogs run along the beach in the sun", "a"]
 # As the publishers' cards and papers tell, or as is widely known; all without heads.
 PUBLISHED_COUNTS = {
     "google/vit-base-patch16-224-in21k": 86_389_248,
+    "microsoft/beit-base-patch16-224": 85_761_984,
     "facebook/dinov2-small": 22_056_576,
     "facebook/dinov2-giant": 1_136_480_768,
     "facebook/convnext-tiny-224": 27_820_128,
@@ -164,6 +166,19 @@ def test_what_is_shipped_has_the_listed_number_of_parameters(name):
         module = source.build_module(name)
     listed = int(source.table()[name]["n_params"])
     assert sum(weight.numel() for weight in module.parameters()) == listed
+
+
+def test_every_twin_is_shown_pictures_of_the_listed_size():
+    plain = Image.new("RGB", (320, 240), (90, 120, 200))
+    for row in source.rows():
+        if row.modality == "language" or row.name.startswith("kakaobrain"):
+            continue
+        config = make_config(source.split_name(row.name)[0])
+        preprocess = source._twins_preprocess(row.name, config, "image")
+        frame = preprocess.frame if isinstance(preprocess, FramesPreprocess) else preprocess
+        assert isinstance(frame, TensorPreprocess), row.name
+        assert frame.input_size == row.input_size, row.name
+        assert frame(plain).shape == (3, row.input_size, row.input_size), row.name
 
 
 # --------------------------------------------------------------------------- random twins
@@ -467,6 +482,20 @@ def test_a_twins_tokenizer_is_asked_for_when_it_is_used(hub):
     with torch.inference_mode():
         single = twin.module(**tokenizer()(TEXTS[0], return_tensors="pt")).last_hidden_state
     assert torch.allclose(found["encoder.layer.11"][0], single[0].mean(0), atol=1e-5)
+
+
+def test_a_fingerprint_does_not_tell_where_files_lie(hub, monkeypatch, tmp_path):
+    from huggingface_hub import constants
+
+    library = tiny("BertModel", vocab_size=60, **SMALL)
+    lay_out(hub, "org/bert", library, tokenizer())
+    first = load_model("hf/org/bert")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "elsewhere"))
+    lay_out(tmp_path / "elsewhere", "org/bert", library, tokenizer())
+    again = load_model("hf/org/bert")
+    assert again.preprocess_spec == first.preprocess_spec
+    assert again.fingerprint() == first.fingerprint()
+    assert str(tmp_path) not in first.preprocess_spec
 
 
 # --------------------------------------------------------------------------- own networks

@@ -5,17 +5,22 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import logging
+import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from isomorph.storage import atomic_write, cache_folder
 from isomorph.zoo.query import compared_rows, is_glob, keyword_rows, matching_rows
-from isomorph.zoo.registered import model_sources
-from isomorph.zoo.source import COLUMNS, Row, Source
+from isomorph.zoo.registered import OURS, model_sources, plug_ins
+
+if TYPE_CHECKING:  # torch is not waited for where the catalogue is kept
+    from isomorph.zoo.source import Row, Source
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +78,8 @@ def list_models(
         if column == "source" and isinstance(wanted, str) and not is_glob(wanted):
             # A source without models is no mistake; one that does not exist, or whose library is
             # missing, is.
-            model_sources()[wanted].need_library()
+            if wanted not in set(frame["source"]):
+                model_sources()[wanted].need_library()
             kept &= frame["source"] == wanted
             continue
         kept &= matching_rows(frame, column, wanted)
@@ -101,10 +107,16 @@ def twins_of(frame: pd.DataFrame) -> pd.DataFrame:
 
 def catalogue() -> pd.DataFrame:
     """Give the whole catalogue, from the cache where the same libraries made it before."""
-    there = [source for source in model_sources().values() if source.installed]
-    frame = _catalogue(_key([source for source in there if source.fixed]))
-    own = [row for source in there if not source.fixed for row in source.rows()]
+    frame = _catalogue(_key())
+    changing = [source for source in _loaded_sources().values() if not source.fixed]
+    own = [row for source in changing if source.installed for row in source.rows()]
     return pd.concat([frame, as_frame(own)], ignore_index=True) if own else frame.copy()
+
+
+def _loaded_sources() -> Mapping[str, Source]:
+    """Give the sources whose rows may change; none where nobody has imported any."""
+    asked = model_sources.cache_info().currsize or plug_ins()
+    return model_sources() if asked or "isomorph.zoo.sources.own" in sys.modules else {}
 
 
 @functools.lru_cache(maxsize=1)
@@ -127,22 +139,32 @@ def _catalogue(key: str) -> pd.DataFrame:
 
 def as_frame(rows: list[Row]) -> pd.DataFrame:
     """Make the table of rows."""
+    from isomorph.zoo.source import COLUMNS
+
     frame = pd.DataFrame([{name: getattr(row, name) for name in COLUMNS} for row in rows])
     frame = frame.reindex(columns=list(COLUMNS))
     return frame.astype(dict.fromkeys(_WHOLE, "Int64") | {"default": bool})
 
 
-def _key(installed: list[Source]) -> str:
+def _key() -> str:
     """Name what the catalogue depends on: libraries with their versions, and our own files."""
-    versions = {source.name: _version(source) for source in installed}
+    there = {
+        name: version_of(distribution)
+        for name, (library, distribution) in OURS.items()
+        if not library or importlib.util.find_spec(library) is not None
+    }
+    plugged = [
+        (point.name, point.value, str(point.dist and point.dist.version)) for point in plug_ins()
+    ]
     files = sorted(path for path in _HERE.rglob("*") if path.suffix in {".py", ".csv", ".json"})
     ours = [(str(path.relative_to(_HERE)), path.stat().st_mtime_ns) for path in files]
-    content = json.dumps([versions, ours])
+    content = json.dumps([there, plugged, ours])
     return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
 
 
-def _version(source: Source) -> str:
+def version_of(distribution: str) -> str:
+    """Give the version of a distribution; empty if it is not installed."""
     try:
-        return importlib.metadata.version(source.distribution) if source.distribution else ""
+        return importlib.metadata.version(distribution) if distribution else ""
     except importlib.metadata.PackageNotFoundError:
         return ""

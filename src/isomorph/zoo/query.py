@@ -41,8 +41,10 @@ def keyword_rows(frame: pd.DataFrame, query: str) -> pd.Series:
     -------
     pandas.Series of bool
     """
-    columns = [frame[column].astype(str) for column in _SEARCHED]
-    text = columns[0].str.cat(columns[1:], sep=" ").str.lower()
+    text = pd.Series("", index=frame.index)
+    for column in _SEARCHED:
+        text = text + " " + frame[column].astype(str)
+    text = text.str.lower()
     found = pd.Series(True, index=frame.index)
     for word in query.lower().split():
         found &= text.str.contains(word, regex=False)
@@ -87,7 +89,7 @@ def matching_rows(frame: pd.DataFrame, column: str, wanted: Any) -> pd.Series:
     plain = values.astype(str).map(_plain)
     if is_glob(wanted):
         pattern = re.compile(fnmatch.translate(_plain(wanted)))
-        return plain.map(lambda value: pattern.match(value) is not None).astype(bool)
+        return plain.map(lambda value: pattern.match(str(value)) is not None).astype(bool)
     found = plain == _plain(wanted)
     if not found.any() and len(frame):
         known = [str(value) for value in values.dropna().unique()]

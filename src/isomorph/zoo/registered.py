@@ -4,49 +4,56 @@ from __future__ import annotations
 
 import functools
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 from isomorph.registry import Registry
-from isomorph.zoo.source import Source
+
+if TYPE_CHECKING:
+    from isomorph.zoo.source import Source
 
 ENTRY_POINTS = "isomorph.sources"
-OURS = (
-    "torchvision",
-    "timm",
-    "keras",
-    "own",
-    "open_clip",
-    "clip",
-    "transformers",
-    "sentence_transformers",
-    "hub",
-    "ipcl",
-    "cornet",
-    "taskonomy",
-    "robust",
-    "ecological",
-    "dreamsim",
-)
-
-
-class Sources(Registry[Source]):
-    """The registry of sources."""
-
-    def __init__(self) -> None:
-        super().__init__("model source", "list_models() shows them all.")
+# Ours, in the catalogue's order, each with what its rows depend on: the optional library that must
+# be there, and the distribution whose version they follow. Said here, so that a catalogue that is
+# kept can be read without importing a single source.
+OURS: dict[str, tuple[str, str]] = {
+    "torchvision": ("", "torchvision"),
+    "timm": ("timm", "timm"),
+    "keras": ("keras", "keras"),
+    "open_clip": ("open_clip", "open_clip_torch"),
+    "clip": ("open_clip", "open_clip_torch"),
+    "transformers": ("transformers", "transformers"),
+    "sentence_transformers": ("sentence_transformers", "sentence-transformers"),
+    "hub": ("timm", ""),
+    "ipcl": ("", ""),
+    "cornet": ("", ""),
+    "taskonomy": ("", ""),
+    "robust": ("", ""),
+    "ecological": ("", ""),
+    "dreamsim": ("timm", ""),
+    "own": ("", ""),
+}
 
 
 @functools.cache
-def model_sources() -> Sources:
+def plug_ins() -> tuple[EntryPoint, ...]:
+    """List what other distributions bring; nothing is imported."""
+    return tuple(entry_points(group=ENTRY_POINTS))
+
+
+@functools.cache
+def model_sources() -> Registry[Source]:
     """Give the registry, filled once: our own sources, then those that plug-ins bring.
 
     A distribution adds a source by an entry point of the group ``isomorph.sources`` that names a
     `Source`.
     """
-    found = Sources()
+    from isomorph.zoo.source import Source
+
+    found: Registry[Source] = Registry("model source", "list_models() shows them all.")
     for name in OURS:
         found.add(name, import_module(f"isomorph.zoo.sources.{name}").SOURCE)
-    for point in entry_points(group=ENTRY_POINTS):
+    for point in plug_ins():
         source = point.load()
         if not isinstance(source, Source):
             raise TypeError(

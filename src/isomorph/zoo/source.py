@@ -136,9 +136,6 @@ class Source:
         ``names() -> iterable of str``: architectures that `build` knows; by default those of rows.
     library : str
         The optional library that it needs, by the name it is imported by; empty for none.
-    distribution : str
-        What installs the rows' library, by its name for pip: the catalogue is made anew when its
-        version changes.
     extra : str
         The extra of isomorph that installs the library.
     adapt : callable, optional
@@ -163,7 +160,6 @@ class Source:
     load: Callable[[str, str, bool], Loaded]
     names: Callable[[], Iterable[str]] | None = None
     library: str = ""
-    distribution: str = ""
     extra: str = "zoo"
     adapt: Callable[[State, nn.Module], State] | None = None
     normalise: Callable[[str, str], tuple[str, str]] | None = None

@@ -118,15 +118,18 @@ def _hub_tokenizer(repository: str, revision: str, padding_side: str) -> Any:
     if not folder.is_dir():
         uid = f"transformers/{repository}"
         folder = hub_folder(repository, uid, revision=revision, whole=has_vocabulary)
-    return read_tokenizer(folder, padding_side)
+    return read_tokenizer(folder, repository, padding_side=padding_side)
 
 
-def read_tokenizer(folder: Path, padding_side: str = "right") -> Any:
+def read_tokenizer(folder: Path, name: str = "", *, padding_side: str = "right") -> Any:
     """Read a tokenizer from a folder.
 
     Parameters
     ----------
     folder : Path
+    name : str
+        What it calls itself; by default nothing, and not the folder: the same tokenizer has the
+        same fingerprint on every machine.
     padding_side : str
         Padding stands behind a text, whatever the tokenizer's own habit (which is made for
         generating): what comes after a text cannot change what a causal model makes of it.
@@ -145,6 +148,7 @@ def read_tokenizer(folder: Path, padding_side: str = "right") -> Any:
         )
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     tokenizer.padding_side = padding_side
+    tokenizer.name_or_path = name
     return tokenizer
 
 

@@ -136,7 +136,6 @@ SOURCE = Source(
     build=build,
     load=load,
     library="open_clip",
-    distribution="open_clip_torch",
     adapt=fit_to_tower,
     normalise=normalise,
 )

@@ -274,5 +274,4 @@ SOURCE = Source(
     load=load,
     names=names,
     library="keras",
-    distribution="keras",
 )

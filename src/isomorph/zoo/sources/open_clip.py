@@ -258,7 +258,6 @@ SOURCE = Source(
     load=load,
     names=names,
     library="open_clip",
-    distribution="open_clip_torch",
     adapt=fit_to_tower,
     recognise=recognise,
 )

@@ -185,6 +185,8 @@ def load(name: str, weights: str, progress: bool) -> Loaded:
         module = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
     module = module.float()
     _check(folder, module, uid)
+    # Not where it lies, so that its fingerprint is the same on every machine.
+    module.tokenizer.name_or_path = ""
     return Loaded(module, module.tokenizer, embed, label)
 
 
@@ -252,7 +254,6 @@ SOURCE = Source(
     build=build,
     load=load,
     library="sentence_transformers",
-    distribution="sentence-transformers",
     adapt=adapt,
     recognise=recognise,
     open_ended=True,

@@ -207,7 +207,6 @@ SOURCE = Source(
     load=load,
     names=names,
     library="timm",
-    distribution="timm",
     adapt=adapt,
     normalise=normalise,
     recognise=recognise,

@@ -269,6 +269,5 @@ SOURCE = Source(
     build=build,
     load=load,
     names=names,
-    distribution="torchvision",
     adapt=adapt,
 )

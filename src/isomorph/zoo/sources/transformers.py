@@ -294,7 +294,6 @@ SOURCE = Source(
     build=build,
     load=load,
     library="transformers",
-    distribution="transformers",
     adapt=adapt,
     recognise=recognise,
     open_ended=True,
