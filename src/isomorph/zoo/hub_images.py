@@ -128,9 +128,35 @@ class FramesPreprocess:
 
     def __call__(self, clip: Any) -> torch.Tensor:
         """(n_frames, 3, height, width) float32 of a (frames, height, width, 3) array."""
-        at = ((np.arange(self.n_frames) + 0.5) * len(clip) / self.n_frames).astype(int)
-        pictures = {int(i): self.frame(_picture(clip[int(i)])) for i in dict.fromkeys(at)}
-        return torch.stack([pictures[int(i)] for i in at])
+        at = _spread(len(clip), self.n_frames)
+        pictures = {i: self.frame(_picture(clip[i])) for i in dict.fromkeys(at)}
+        return torch.stack([pictures[i] for i in at])
+
+
+@dataclass(frozen=True)
+class ProcessedFrames:
+    """Turn the frames of a clip into one input by one of the library's own processors.
+
+    Parameters
+    ----------
+    processor : transformers image processor
+        Given the frames of a clip as a list.
+    n_frames : int
+        As in `FramesPreprocess`.
+    """
+
+    processor: Any
+    n_frames: int
+
+    def __call__(self, clip: Any) -> torch.Tensor:
+        """(n_frames, 3, height, width) of a (frames, height, width, 3) array."""
+        frames = [_picture(clip[i]) for i in _spread(len(clip), self.n_frames)]
+        return self.processor(frames, return_tensors="pt")["pixel_values"][0]
+
+
+def _spread(n: int, n_wanted: int) -> list[int]:
+    """The middles of equal parts."""
+    return ((np.arange(n_wanted) + 0.5) * n / n_wanted).astype(int).tolist()
 
 
 def _picture(frame: Any) -> Image.Image:

@@ -28,7 +28,7 @@ import torch
 from isomorph.storage import hash_file
 from isomorph.zoo.hub_configs import is_shipped, make_config
 from isomorph.zoo.hub_files import WEIGHTS, has_weights, hub_file, hub_folder, quiet_hub
-from isomorph.zoo.hub_images import FramesPreprocess, TensorPreprocess, as_data
+from isomorph.zoo.hub_images import FramesPreprocess, ProcessedFrames, TensorPreprocess, as_data
 from isomorph.zoo.hub_models import (
     forward_of,
     is_dual,
@@ -218,11 +218,13 @@ def _library_preprocess(config: Any, changed: dict[str, Any]) -> Any:
     if isinstance(side, int) and "size" not in settings:
         settings |= _at_size(getattr(transformers, kind), side)
     with quiet_library():
-        processor = getattr(transformers, kind)(**settings)
+        processor: Any = getattr(transformers, kind)(**settings)
     return _for_clips(as_data(processor), config)
 
 
 def _at_size(kind: Any, side: int) -> dict[str, Any]:
+    if not hasattr(kind, "size"):
+        return {}
     square = {"height": side, "width": side}
     whole = getattr(kind, "do_center_crop", None)
     size = {"shortest_edge": side} if "shortest_edge" in dict(kind.size) else square
@@ -230,9 +232,10 @@ def _at_size(kind: Any, side: int) -> dict[str, Any]:
 
 
 def _for_clips(preprocess: Any, config: Any) -> Any:
-    if modality(config) != "video" or not isinstance(preprocess, TensorPreprocess):
+    if modality(config) != "video":
         return preprocess
-    return FramesPreprocess(preprocess, config.num_frames)
+    kind = FramesPreprocess if isinstance(preprocess, TensorPreprocess) else ProcessedFrames
+    return kind(preprocess, config.num_frames)
 
 
 def _twins_preprocess(name: str, config: Any, tower: str) -> Any:
