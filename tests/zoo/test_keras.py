@@ -242,7 +242,13 @@ def publish_with_hash(name, digits, monkeypatch, keras):
 
 
 @pytest.mark.parametrize(
-    "name", ["MobileNetV2", SMALL, pytest.param("EfficientNetB0", marks=pytest.mark.slow)]
+    "name",
+    [
+        "MobileNetV2",
+        SMALL,
+        pytest.param("EfficientNetB0", marks=pytest.mark.slow),
+        pytest.param("ConvNeXtTiny", marks=pytest.mark.slow),
+    ],
 )
 def test_published_weights_come_from_keras_cache(name, home, monkeypatch, keras):
     twin = load_model(f"keras/{name}", weights=None, seed=5)
@@ -277,6 +283,14 @@ def test_a_file_with_another_hash_is_refused(home):
 def test_a_file_of_another_network_is_refused(home):
     other = load_model("keras/MobileNet", weights=None)
     write_legacy(home / asked_for("MobileNetV2").file_name, other.module.network)
+    with pytest.raises(ValueError, match="the file of keras/MobileNetV2@imagenet does not fit"):
+        load_model("keras/MobileNetV2", progress=False)
+
+
+def test_a_broken_file_is_refused(home):
+    file = home / asked_for("MobileNetV2").file_name
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"broken")
     with pytest.raises(ValueError, match="the file of keras/MobileNetV2@imagenet does not fit"):
         load_model("keras/MobileNetV2", progress=False)
 

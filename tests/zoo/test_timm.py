@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -315,8 +316,30 @@ def test_weights_of_another_network_are_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("ISOMORPH_CACHE", str(tmp_path))
     state = load_model("timm/test_resnet", weights=None).module.state_dict()
     lay_out_hub(tmp_path / "huggingface", "timm/test_vit.r160_in1k", state)
-    with pytest.raises(ValueError, match="do not fit timm/test_vit@r160_in1k"):
+    with pytest.raises(ValueError, match="cannot be loaded into timm/test_vit@r160_in1k"):
         load_model(SMALL, progress=False)
+
+
+class Evil:
+    def __reduce__(self):
+        return (Path.touch, (Path("pwned"),))
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
+def test_files_that_are_broken_or_would_run_code_are_refused(file, tmp_path, monkeypatch):
+    monkeypatch.setenv("ISOMORPH_CACHE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    repository = "timm/test_vit.r160_in1k"
+    lay_out_hub(tmp_path / "huggingface", repository, {"a": torch.zeros(1)})
+    (there,) = (tmp_path / "huggingface").rglob("model.safetensors")
+    there.unlink()
+    if file.endswith(".bin"):
+        torch.save({"a": Evil()}, there.with_name(file))
+    else:
+        there.write_bytes(b"broken")
+    with pytest.raises(ValueError, match=f"{file} cannot be loaded into timm/test_vit"):
+        load_model(SMALL, progress=False)
+    assert not (tmp_path / "pwned").exists()
 
 
 def test_files_in_their_publishers_names_are_adapted(tmp_path):

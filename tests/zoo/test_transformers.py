@@ -362,6 +362,39 @@ def test_what_is_not_here_says_what_to_do(hub):
     assert "weights=None gives the random twin" in message
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError("no route"), r"could not be downloaded \(OSError\)"),
+        (FileNotFoundError("gone"), r"could not be downloaded \(FileNotFoundError\)"),
+        (type("GatedRepoError", (OSError,), {})("ask"), "asks you to accept terms"),
+        (type("ConnectError", (Exception,), {"__module__": "httpx"})(), "could not be downloaded"),
+    ],
+)
+def test_no_network_or_no_permission(error, words, hub, monkeypatch):
+    import huggingface_hub
+
+    def fail(*_args, **_kwargs):
+        raise error
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", fail)
+    with pytest.raises(FileNotFoundError, match=words):
+        load_model("hf/facebook/dinov2-small")
+    assert not list(hub.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("ours")])
+def test_other_errors_are_not_taken_for_a_missing_network(error, hub, monkeypatch):
+    import huggingface_hub
+
+    def fail(*_args, **_kwargs):
+        raise error
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", fail)
+    with pytest.raises(type(error), match=str(error).rpartition("] ")[2]):
+        load_model("hf/facebook/dinov2-small")
+
+
 def test_missing_weights_are_an_error(hub):
     snapshot = lay_out(hub, "org/cut", tiny("BertModel", vocab_size=60, **SMALL), tokenizer())
     file = snapshot / "model.safetensors"

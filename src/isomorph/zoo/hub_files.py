@@ -168,7 +168,8 @@ def _about_getting(error: Exception) -> OSError:
             raise error
         return error
     of_network = any(
-        kind.__module__.partition(".")[0] in {"httpx", "httpx2", "httpcore", "huggingface_hub"}
+        kind.__module__.partition(".")[0]
+        in {"httpx", "httpx2", "httpcore", "httpcore2", "huggingface_hub"}
         for kind in type(error).__mro__
     )
     if not of_network:

@@ -155,7 +155,8 @@ def _snake(name: str) -> str:
 
 
 def _free_name(name: str, taken: dict[str, Any]) -> str:
-    name = name.replace(".", "_").replace("/", "_")
+    # Weights without a name are counted over all networks, as layers are.
+    name = re.sub(r"^variable_\d+$", "variable", name.replace(".", "_").replace("/", "_"))
     return name if name not in taken else f"{name}_{len(taken)}"
 
 

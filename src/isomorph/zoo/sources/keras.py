@@ -130,8 +130,8 @@ def load(name: str, weights: str, progress: bool) -> Loaded:
 
     try:
         network = build_network(name, fetch)
-    except (ValueError, KeyError) as error:
-        if uid in str(error):
+    except (ValueError, KeyError, OSError) as error:
+        if uid in str(error):  # said by the download
             raise
         raise ValueError(
             f"weights: the file of {uid} does not fit: {error}. Nothing was loaded. Remove it to "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+import pickle
 import re
 import sys
 from collections import defaultdict
@@ -44,21 +45,25 @@ def rows() -> tuple[Row, ...]:
     import timm
 
     published = [name.partition(".")[::2] for name in timm.list_models(pretrained=True)]
+    configs = {(name, tag): _config(name, tag) for name, tag in published}
     sides: dict[str, set[int]] = defaultdict(set)
-    for name, tag in published:
-        sides[name].add(_config(name, tag).input_size[1])
-    return tuple(_row(name, tag, frozenset(sides[name])) for name, tag in published)
+    for (name, _), config in configs.items():
+        sides[name].add(config.input_size[1])
+    defaults = {name: _default_tag(name) for name in sides}
+    return tuple(
+        _row(name, tag, config, defaults[name] == tag, frozenset(sides[name]))
+        for (name, tag), config in configs.items()
+    )
 
 
-def _row(name: str, tag: str, sides: frozenset[int]) -> Row:
-    config = _config(name, tag)
+def _row(name: str, tag: str, config: Any, default: bool, sides: frozenset[int]) -> Row:
     n_params, state_bytes = sizes().get(f"{name}.{tag}", (None, None))
     license = config.license or ""
     return Row(
         source=NAME,
         name=name,
         weights=tag,
-        default=_default_tag(name) == tag,
+        default=default,
         modality="vision",
         architecture=architecture(name, sides),
         family=family(name, _module(name).rpartition(".")[2]),
@@ -83,6 +88,7 @@ def build(name: str) -> Loaded:
 def load(name: str, weights: str, progress: bool) -> Loaded:
     """Load published weights, from the cache of Hugging Face or torch if they are there."""
     import timm
+    from safetensors import SafetensorError
 
     from isomorph.zoo.download import fetch_weights
     from isomorph.zoo.hub_files import hub_file, quiet_hub
@@ -98,10 +104,12 @@ def load(name: str, weights: str, progress: bool) -> Loaded:
         module = timm.create_model(
             f"{name}.{weights}", pretrained=True, pretrained_cfg_overlay={"file": str(file)}
         )
-    except (RuntimeError, KeyError) as error:
+    except (RuntimeError, KeyError, SafetensorError, pickle.UnpicklingError) as error:
+        pickled = isinstance(error, pickle.UnpicklingError)
+        reason = "it holds more than tensors, and is not unpickled" if pickled else str(error)
         raise ValueError(
-            f"weights: {file.name} do not fit {uid}: {error}. Nothing was loaded. Remove {file} to "
-            f"download it anew, or install a newer timm."
+            f"weights: {file.name} cannot be loaded into {uid}: {reason}. Nothing was loaded. "
+            f"Remove {file} to download it anew, or install a newer timm."
         ) from error
     return Loaded(module, _preprocess_of(module))
 
