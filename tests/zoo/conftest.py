@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from isomorph.zoo import published
+from isomorph.zoo.tables import published
 
 Keep = Callable[..., Path]
 

@@ -13,8 +13,8 @@ from torchvision import models, transforms
 
 from isomorph.extraction import FeatureExtractor
 from isomorph.zoo import list_models, load_model
-from isomorph.zoo import published as table
 from isomorph.zoo.source import FAMILIES, TASKS
+from isomorph.zoo.tables import published as table
 
 pytest.importorskip("timm", reason="needs timm: pip install 'isomorph[zoo]'")
 SOURCES = ("hub", "ipcl", "cornet", "taskonomy", "robust", "ecological", "dreamsim")

@@ -12,7 +12,7 @@ import torch
 
 from isomorph.extraction import FeatureExtractor, Model, extract_features
 from isomorph.stimuli import from_texts
-from isomorph.zoo.hub_models import forward_of, keep_encoder, prepare_config, quiet_library
+from isomorph.zoo.huggingface.models import forward_of, keep_encoder, prepare_config, quiet_library
 
 transformers = pytest.importorskip("transformers", minversion="5")
 

@@ -13,8 +13,9 @@ from PIL import Image
 
 from isomorph.extraction import FeatureExtractor, describe_callable, extract_features
 from isomorph.stimuli import from_texts
-from isomorph.zoo import as_model, list_models, load_model, texts
-from isomorph.zoo.clip_towers import fit_to_tower
+from isomorph.zoo import as_model, list_models, load_model
+from isomorph.zoo.architectures.clip_towers import fit_to_tower
+from isomorph.zoo.preprocessing import texts
 from isomorph.zoo.sources import open_clip as source
 
 open_clip = pytest.importorskip("open_clip")

@@ -13,7 +13,7 @@ from torchvision.transforms.functional import InterpolationMode
 
 from isomorph.extraction import describe_callable
 from isomorph.zoo import ImagePreprocess
-from isomorph.zoo.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from isomorph.zoo.preprocessing.image import IMAGENET_MEAN, IMAGENET_STD
 
 SIZES = [(640, 480), (300, 500), (224, 224), (60, 90), (225, 1000)]
 

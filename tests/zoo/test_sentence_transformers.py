@@ -15,7 +15,7 @@ import torch
 from isomorph.extraction import FeatureExtractor, extract_features
 from isomorph.stimuli import from_texts
 from isomorph.zoo import as_model, list_models, load_model
-from isomorph.zoo.hub_models import quiet_library
+from isomorph.zoo.huggingface.models import quiet_library
 from isomorph.zoo.sources import sentence_transformers as source
 
 library = pytest.importorskip("sentence_transformers")

@@ -14,8 +14,8 @@ from PIL import Image
 from isomorph.extraction import FeatureExtractor, Model, extract_features
 from isomorph.registry import UnknownNameError
 from isomorph.zoo import as_model, list_models, load_model
-from isomorph.zoo.padded_preprocess import PaddedPreprocess
-from isomorph.zoo.preprocess import ImagePreprocess
+from isomorph.zoo.preprocessing.image import ImagePreprocess
+from isomorph.zoo.preprocessing.padded import PaddedPreprocess
 from isomorph.zoo.sources import timm as source
 
 timm = pytest.importorskip("timm")

@@ -16,9 +16,9 @@ from torchvision import models
 from isomorph.extraction import FeatureExtractor, describe_callable, extract_features
 from isomorph.stimuli import from_arrays, from_videos
 from isomorph.zoo import list_models, load_model
-from isomorph.zoo.clip_preprocess import ClipPreprocess
-from isomorph.zoo.detection import FROZEN, DetectionPreprocess
-from isomorph.zoo.padded_preprocess import PaddedPreprocess
+from isomorph.zoo.preprocessing.clips import ClipPreprocess
+from isomorph.zoo.preprocessing.detection import FROZEN, DetectionPreprocess
+from isomorph.zoo.preprocessing.padded import PaddedPreprocess
 from isomorph.zoo.sources import torchvision as source
 
 KINDS = [models, models.video, models.segmentation, models.detection]

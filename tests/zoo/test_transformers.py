@@ -17,12 +17,12 @@ from PIL import Image
 from isomorph.extraction import FeatureExtractor, describe_callable, extract_features
 from isomorph.stimuli import from_texts
 from isomorph.zoo import as_model, list_models, load_model
-from isomorph.zoo.hub_configs import make_config
-from isomorph.zoo.hub_files import wanted_files
-from isomorph.zoo.hub_images import FramesPreprocess, TensorPreprocess, as_data
-from isomorph.zoo.hub_models import quiet_library
+from isomorph.zoo.huggingface.configs import make_config
+from isomorph.zoo.huggingface.files import wanted_files
+from isomorph.zoo.huggingface.images import FramesPreprocess, TensorPreprocess, as_data
+from isomorph.zoo.huggingface.models import quiet_library
+from isomorph.zoo.preprocessing.texts import HubTokenizer
 from isomorph.zoo.sources import transformers as source
-from isomorph.zoo.texts import HubTokenizer
 
 transformers = pytest.importorskip("transformers", minversion="5")
 

@@ -24,7 +24,7 @@ def run_models(
     contrast: str,
     everything: bool,
     out: Path | None,
-    columns: dict[str, str],
+    columns: dict[str, Any],
 ) -> None:
     """List models, or sets of them that differ in one factor.
 

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from isomorph.zoo.catalogue import list_models as list_models
     from isomorph.zoo.contrast_sets import contrasts as contrasts
     from isomorph.zoo.load import load_model as load_model
-    from isomorph.zoo.preprocess import ImagePreprocess as ImagePreprocess
+    from isomorph.zoo.preprocessing.image import ImagePreprocess as ImagePreprocess
     from isomorph.zoo.recognise import as_model as as_model
     from isomorph.zoo.registered import model_sources as model_sources
     from isomorph.zoo.source import Loaded as Loaded
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Each name is imported when it is first used: whoever only asks the catalogue waits neither for
 # torchvision nor for the extraction.
 _FILE_OF = {
-    "ImagePreprocess": "preprocess",
+    "ImagePreprocess": "preprocessing.image",
     "Loaded": "source",
     "Row": "source",
     "Source": "source",

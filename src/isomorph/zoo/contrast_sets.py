@@ -104,7 +104,10 @@ def contrasts(
 
 def _columns(frame: pd.DataFrame) -> list[str]:
     ours = ["contrast", "factor", "level"]
-    return [*ours, *(str(name) for name in frame if name not in {*ours, "series", "size", "n_levels"})]
+    return [
+        *ours,
+        *(str(name) for name in frame if name not in {*ours, "series", "size", "n_levels"}),
+    ]
 
 
 def _same_size(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from isomorph.zoo.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from isomorph.zoo.preprocessing.image import IMAGENET_MEAN, IMAGENET_STD
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)

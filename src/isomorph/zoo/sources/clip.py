@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 
-from isomorph.zoo.clip_towers import FORWARDS, TOWERS, fit_to_tower, split_tower
+from isomorph.zoo.architectures.clip_towers import FORWARDS, TOWERS, fit_to_tower, split_tower
 from isomorph.zoo.download import fetch_weights
-from isomorph.zoo.open_clip_facts import architecture, n_params
-from isomorph.zoo.preprocess import ImagePreprocess
+from isomorph.zoo.preprocessing.image import ImagePreprocess
+from isomorph.zoo.preprocessing.texts import OpenClipTokenizer
 from isomorph.zoo.source import Loaded, Row, Source, State
 from isomorph.zoo.sources.open_clip import configs, make_tower
-from isomorph.zoo.texts import OpenClipTokenizer
+from isomorph.zoo.tables.open_clip_facts import architecture, n_params
 from isomorph.zoo.weights import fit_state_dict
 
 NAME = "clip"

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from torch import nn
 
 from isomorph.zoo.architectures.cornet import cornet_r, cornet_rt, cornet_s, cornet_z
-from isomorph.zoo.preprocess import ImagePreprocess
-from isomorph.zoo.published import load_published, rows_of
+from isomorph.zoo.preprocessing.image import ImagePreprocess
 from isomorph.zoo.source import Loaded, Row, Source
+from isomorph.zoo.tables.published import load_published, rows_of
 
 NAME = "cornet"
 _BUILDERS: dict[str, Callable[[], nn.Module]] = {

@@ -20,9 +20,9 @@ import torch
 from isomorph.zoo.architectures.dreamsim import KINDS, BranchKind, DreamSim
 from isomorph.zoo.architectures.published_names import adapt as hub_adapt
 from isomorph.zoo.download import fetch_weights
-from isomorph.zoo.preprocess import ImagePreprocess
-from isomorph.zoo.published import default_of, published, rows_of
+from isomorph.zoo.preprocessing.image import ImagePreprocess
 from isomorph.zoo.source import Loaded, Row, Source
+from isomorph.zoo.tables.published import default_of, published, rows_of
 from isomorph.zoo.weights import fit_state_dict, load_tensors, read_state_dict, state_dict_in
 
 NAME = "dreamsim"

@@ -13,9 +13,9 @@ from typing import Any
 from torch import nn
 from torchvision import models
 
-from isomorph.zoo.preprocess import ImagePreprocess
-from isomorph.zoo.published import load_published, rows_of
+from isomorph.zoo.preprocessing.image import ImagePreprocess
 from isomorph.zoo.source import Loaded, Row, Source
+from isomorph.zoo.tables.published import load_published, rows_of
 
 NAME = "ecological"
 N_ECOSET = 565

@@ -14,9 +14,9 @@ from torch import nn
 from isomorph.zoo.architectures.published_names import adapt
 from isomorph.zoo.architectures.resnet_widened import resnet
 from isomorph.zoo.architectures.vit_published import vision_transformer
-from isomorph.zoo.preprocess import ImagePreprocess
-from isomorph.zoo.published import default_of, load_published, rows_of
+from isomorph.zoo.preprocessing.image import ImagePreprocess
 from isomorph.zoo.source import Loaded, Row, Source
+from isomorph.zoo.tables.published import default_of, load_published, rows_of
 
 NAME = "hub"
 # The others' authors evaluate on pictures resized bilinearly.

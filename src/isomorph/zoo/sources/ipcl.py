@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from torch import nn
 
 from isomorph.zoo.architectures.alexnet_gn import AlexNetGN
-from isomorph.zoo.preprocess import ImagePreprocess
-from isomorph.zoo.published import default_of, load_published, rows_of
+from isomorph.zoo.preprocessing.image import ImagePreprocess
 from isomorph.zoo.source import Loaded, Row, Source
+from isomorph.zoo.tables.published import default_of, load_published, rows_of
 
 NAME = "ipcl"
 # Trained on other data than ImageNet ("diets"), or as these were.

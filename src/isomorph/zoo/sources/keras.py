@@ -19,7 +19,7 @@ import numpy as np
 from isomorph.zoo.source import Loaded, Row, Source
 
 if TYPE_CHECKING:
-    from isomorph.zoo.preprocess import ImagePreprocess
+    from isomorph.zoo.preprocessing.image import ImagePreprocess
 
 NAME = "keras"
 WEIGHTS = "imagenet"
@@ -216,7 +216,7 @@ def import_keras() -> Any:
 
 
 def _loaded(name: str, network: Any) -> Loaded:
-    from isomorph.zoo.keras_layers import KerasNetwork
+    from isomorph.zoo.architectures.keras_layers import KerasNetwork
 
     side = network.input_shape[1:3]
     return Loaded(KerasNetwork(network), preprocess_of(name, (int(side[0]), int(side[1]))))
@@ -229,7 +229,7 @@ def preprocess_of(name: str, size: tuple[int, int]) -> ImagePreprocess:
     nearest pixels. Here it is squeezed with all pixels weighted, as ``load_img(...,
     interpolation="bilinear")`` does; ``dataclasses.replace`` takes another way.
     """
-    from isomorph.zoo.preprocess import IMAGENET_MEAN, IMAGENET_STD, ImagePreprocess
+    from isomorph.zoo.preprocessing.image import IMAGENET_MEAN, IMAGENET_STD, ImagePreprocess
 
     keras = import_keras()
     part = sys.modules[getattr(keras.applications, name).__module__]

@@ -23,18 +23,24 @@ from typing import Any
 
 from torch import nn
 
-from isomorph.zoo.clip_towers import (
+from isomorph.zoo.architectures.clip_towers import (
     FORWARDS,
     TOWERS,
     fit_to_tower,
     keep_tower,
     split_tower,
 )
-from isomorph.zoo.hub_files import hub_file
-from isomorph.zoo.open_clip_facts import architecture, family, license_of, n_params, train_data
-from isomorph.zoo.preprocess import ImagePreprocess
+from isomorph.zoo.huggingface.files import hub_file
+from isomorph.zoo.preprocessing.image import ImagePreprocess
+from isomorph.zoo.preprocessing.texts import OpenClipTokenizer
 from isomorph.zoo.source import Loaded, Row, Source
-from isomorph.zoo.texts import OpenClipTokenizer
+from isomorph.zoo.tables.open_clip_facts import (
+    architecture,
+    family,
+    license_of,
+    n_params,
+    train_data,
+)
 from isomorph.zoo.weights import fit_state_dict, read_state_dict
 
 NAME = "open_clip"
@@ -93,7 +99,7 @@ def build(name: str) -> Loaded:
 
 def load(name: str, weights: str, progress: bool) -> Loaded:
     """Load published weights, from the hub's cache if they are there."""
-    from isomorph.zoo.hub_files import quiet_hub
+    from isomorph.zoo.huggingface.files import quiet_hub
 
     pair, tower = split_tower(name)
     entry = published()[pair][weights]
@@ -133,7 +139,7 @@ def make_tower(config: dict[str, Any], tower: str) -> nn.Module:
         # Made after the image encoder and thrown away: a small one will do.
         config["text_cfg"] = dict(_SMALL_TEXT)
     elif hub_name:
-        from isomorph.zoo.hub_configs import config_folder
+        from isomorph.zoo.huggingface.configs import config_folder
 
         config["text_cfg"] |= {
             "hf_model_name": str(config_folder(hub_name)),
@@ -230,7 +236,7 @@ def _shipped(config: dict[str, Any]) -> bool:
     hub_name = config["text_cfg"].get("hf_model_name", "")
     if not hub_name:
         return True
-    from isomorph.zoo.hub_configs import is_shipped
+    from isomorph.zoo.huggingface.configs import is_shipped
 
     return is_shipped(hub_name)
 

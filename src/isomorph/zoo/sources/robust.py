@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from torch import nn
 from torchvision import models
 
-from isomorph.zoo.preprocess import ImagePreprocess
-from isomorph.zoo.published import load_published, rows_of
+from isomorph.zoo.preprocessing.image import ImagePreprocess
 from isomorph.zoo.source import Loaded, Row, Source, State
+from isomorph.zoo.tables.published import load_published, rows_of
 
 NAME = "robust"
 # Parts of the training that the files hold too: the attacker has the network once more.

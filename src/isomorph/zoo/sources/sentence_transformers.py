@@ -21,11 +21,11 @@ import torch
 from torch import nn
 
 from isomorph.storage import hash_file
-from isomorph.zoo.hub_files import has_weights, hub_folder, quiet_hub
-from isomorph.zoo.hub_models import quiet_library
-from isomorph.zoo.hub_reading import without_old_buffers, without_pooler
+from isomorph.zoo.huggingface.files import has_weights, hub_folder, quiet_hub
+from isomorph.zoo.huggingface.models import quiet_library
+from isomorph.zoo.huggingface.reading import without_old_buffers, without_pooler
+from isomorph.zoo.preprocessing.texts import HubTokenizer
 from isomorph.zoo.source import Loaded, Row, Source, State
-from isomorph.zoo.texts import HubTokenizer
 
 NAME = "sentence_transformers"
 TABLE = Path(__file__).parents[1] / "tables" / "sentence_transformers.csv"

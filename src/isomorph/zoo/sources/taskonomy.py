@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from isomorph.zoo.architectures.taskonomy import TaskonomyEncoder
-from isomorph.zoo.preprocess import ImagePreprocess
-from isomorph.zoo.published import load_published, rows_of
+from isomorph.zoo.preprocessing.image import ImagePreprocess
 from isomorph.zoo.source import Loaded, Row, Source
+from isomorph.zoo.tables.published import load_published, rows_of
 
 NAME = "taskonomy"
 # Pixel values from -1 to 1.

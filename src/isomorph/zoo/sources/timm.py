@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from isomorph.zoo.source import Loaded, Row, Source, State
-from isomorph.zoo.timm_tags import architecture, family, sizes, task, train_data
+from isomorph.zoo.tables.timm_tags import architecture, family, sizes, task, train_data
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from isomorph.zoo.padded_preprocess import PaddedPreprocess
-    from isomorph.zoo.preprocess import ImagePreprocess
+    from isomorph.zoo.preprocessing.image import ImagePreprocess
+    from isomorph.zoo.preprocessing.padded import PaddedPreprocess
 
 NAME = "timm"
 _SPDX = {
@@ -91,7 +91,7 @@ def load(name: str, weights: str, progress: bool) -> Loaded:
     from safetensors import SafetensorError
 
     from isomorph.zoo.download import fetch_weights
-    from isomorph.zoo.hub_files import hub_file, quiet_hub
+    from isomorph.zoo.huggingface.files import hub_file, quiet_hub
 
     config, uid = _config(name, weights), f"{NAME}/{name}@{weights}"
     if config.hf_hub_id:
@@ -149,8 +149,8 @@ def recognise(module: nn.Module) -> Loaded | None:
 def _preprocess_of(module: nn.Module) -> ImagePreprocess | PaddedPreprocess | None:
     from timm.data.config import resolve_model_data_config
 
-    from isomorph.zoo.padded_preprocess import PaddedPreprocess
-    from isomorph.zoo.preprocess import ImagePreprocess
+    from isomorph.zoo.preprocessing.image import ImagePreprocess
+    from isomorph.zoo.preprocessing.padded import PaddedPreprocess
 
     config = resolve_model_data_config(module)
     channels, height, width = config["input_size"]

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from torch import nn
     from torchvision.models import WeightsEnum
 
-    from isomorph.zoo.clip_preprocess import ClipPreprocess
-    from isomorph.zoo.preprocess import ImagePreprocess
+    from isomorph.zoo.preprocessing.clips import ClipPreprocess
+    from isomorph.zoo.preprocessing.image import ImagePreprocess
 
 NAME = "torchvision"
 # Left out: optical flow (RAFT), whose input is a pair of pictures; and the quantised networks,
@@ -113,7 +113,7 @@ def rows() -> Iterator[Row]:
 
 def build(name: str) -> Loaded:
     """Build an architecture as it is before training, with the parts that trained ones have."""
-    from isomorph.zoo.detection import FROZEN, freeze_norms
+    from isomorph.zoo.preprocessing.detection import FROZEN, freeze_norms
 
     models = _models()
     published: Any = models.get_model_weights(name)
@@ -185,7 +185,7 @@ def _options(name: str, builder: Callable[..., Any]) -> dict[str, Any]:
 
 def _loaded(name: str, entry: WeightsEnum, module: nn.Module) -> Loaded:
     if _kinds()[name] == "object detection":
-        from isomorph.zoo.detection import detection_preprocess, run_detector
+        from isomorph.zoo.preprocessing.detection import detection_preprocess, run_detector
 
         return Loaded(module, detection_preprocess(module), run_detector)
     return Loaded(module, _preprocess(name, entry))
@@ -193,8 +193,8 @@ def _loaded(name: str, entry: WeightsEnum, module: nn.Module) -> Loaded:
 
 def _preprocess(name: str, entry: Any) -> ImagePreprocess | ClipPreprocess | None:
     """Put torchvision's transform for some weights into words; None for a detector."""
-    from isomorph.zoo.clip_preprocess import ClipPreprocess
-    from isomorph.zoo.preprocess import ImagePreprocess
+    from isomorph.zoo.preprocessing.clips import ClipPreprocess
+    from isomorph.zoo.preprocessing.image import ImagePreprocess
 
     preset = entry.transforms()
     if _kinds()[name] == "object detection":

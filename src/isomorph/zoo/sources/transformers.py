@@ -26,10 +26,15 @@ from typing import Any
 import torch
 
 from isomorph.storage import hash_file
-from isomorph.zoo.hub_configs import is_shipped, make_config
-from isomorph.zoo.hub_files import WEIGHTS, has_weights, hub_file, hub_folder, quiet_hub
-from isomorph.zoo.hub_images import FramesPreprocess, ProcessedFrames, TensorPreprocess, as_data
-from isomorph.zoo.hub_models import (
+from isomorph.zoo.huggingface.configs import is_shipped, make_config
+from isomorph.zoo.huggingface.files import WEIGHTS, has_weights, hub_file, hub_folder, quiet_hub
+from isomorph.zoo.huggingface.images import (
+    FramesPreprocess,
+    ProcessedFrames,
+    TensorPreprocess,
+    as_data,
+)
+from isomorph.zoo.huggingface.models import (
     forward_of,
     is_dual,
     keep_encoder,
@@ -37,9 +42,14 @@ from isomorph.zoo.hub_models import (
     prepare_config,
     quiet_library,
 )
-from isomorph.zoo.hub_reading import read_config, read_network, without_old_buffers, without_pooler
+from isomorph.zoo.huggingface.reading import (
+    read_config,
+    read_network,
+    without_old_buffers,
+    without_pooler,
+)
+from isomorph.zoo.preprocessing.texts import HubTokenizer, has_vocabulary, read_tokenizer
 from isomorph.zoo.source import Loaded, Row, Source, State
-from isomorph.zoo.texts import HubTokenizer, has_vocabulary, read_tokenizer
 
 NAME = "transformers"
 TABLE = Path(__file__).parents[1] / "tables" / "transformers.csv"

@@ -45,7 +45,7 @@ def measure_timm() -> Iterator[Measured]:
 
 def measure_keras() -> Iterator[Measured]:
     """Build every network of keras.applications, and note which file it asks for."""
-    from isomorph.zoo.keras_layers import KerasNetwork
+    from isomorph.zoo.architectures.keras_layers import KerasNetwork
     from isomorph.zoo.sources.keras import build_network, import_keras
 
     known = vars(import_keras().applications)

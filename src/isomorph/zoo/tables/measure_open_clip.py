@@ -10,8 +10,8 @@ import logging
 
 import torch
 
-from isomorph.zoo.open_clip_facts import TABLE
 from isomorph.zoo.sources.open_clip import configs, make_tower
+from isomorph.zoo.tables.open_clip_facts import TABLE
 
 _COLUMNS: tuple[str, ...] = ("name", "image", "text", "bytes")
 

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-CONFIGS = Path(__file__).parent / "tables" / "transformers_configs.json"
+CONFIGS = Path(__file__).parents[1] / "tables" / "transformers_configs.json"
 
 
 @functools.cache

@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision.transforms import functional
 from torchvision.transforms.functional import InterpolationMode
 
-from isomorph.zoo.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from isomorph.zoo.preprocessing.image import IMAGENET_MEAN, IMAGENET_STD
 
 
 @dataclass(frozen=True)

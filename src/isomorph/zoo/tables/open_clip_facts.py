@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-TABLE = Path(__file__).parent / "tables" / "open_clip.csv"
+TABLE = Path(__file__).parent / "open_clip.csv"
 
 # Beginnings of the names of weight sets, the longer ones first.
 _TRAIN_DATA = (

@@ -53,7 +53,7 @@ class OpenClipTokenizer:
 def _open_clip_tokenizer(architecture: str) -> Any:
     import open_clip
 
-    from isomorph.zoo.hub_files import hub_caches, not_in_cache
+    from isomorph.zoo.huggingface.files import hub_caches, not_in_cache
 
     settings = (open_clip.get_model_config(architecture) or {}).get("text_cfg", {})
     repository = settings.get("hf_tokenizer_name", "")
@@ -112,7 +112,7 @@ class HubTokenizer:
 
 @functools.lru_cache(maxsize=8)
 def _hub_tokenizer(repository: str, revision: str, padding_side: str) -> Any:
-    from isomorph.zoo.hub_files import hub_folder
+    from isomorph.zoo.huggingface.files import hub_folder
 
     folder = Path(repository).expanduser()
     if not folder.is_dir():

@@ -7,7 +7,7 @@ import functools
 import re
 from pathlib import Path
 
-TABLES = Path(__file__).parent / "tables"
+TABLES = Path(__file__).parent
 
 # Words of tags that name what the weights saw.
 _DATA = {

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from isomorph.zoo.hub_models import keep_encoder, quiet_library
+from isomorph.zoo.huggingface.models import keep_encoder, quiet_library
 from isomorph.zoo.source import State
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from torch.nn import functional
 from torchvision.ops import FrozenBatchNorm2d
 from torchvision.transforms.functional import pil_to_tensor
 
-from isomorph.zoo.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from isomorph.zoo.preprocessing.image import IMAGENET_MEAN, IMAGENET_STD
 
 # Trained with these norms in the backbone: BatchNorm whose statistics never move. Of some the
 # published weights want an epsilon of 0.
