@@ -48,8 +48,10 @@ if TYPE_CHECKING:
     from isomorph.stimuli import from_videos as from_videos
     from isomorph.stimuli import procedural_images as procedural_images
     from isomorph.zoo import ImagePreprocess as ImagePreprocess
+    from isomorph.zoo import add_head as add_head
     from isomorph.zoo import as_model as as_model
     from isomorph.zoo import contrasts as contrasts
+    from isomorph.zoo import glocal as glocal
     from isomorph.zoo import list_models as list_models
     from isomorph.zoo import load_model as load_model
     from isomorph.zoo import register_model as register_model
@@ -63,6 +65,7 @@ _ROOM_OF = {
     "FeatureExtractor": "extraction",
     "ImagePreprocess": "zoo",
     "Model": "extraction",
+    "add_head": "zoo",
     "as_model": "zoo",
     "as_stimuli": "stimuli",
     "compare_rdms": "geometry",
@@ -77,6 +80,7 @@ _ROOM_OF = {
     "from_huggingface": "stimuli",
     "from_texts": "stimuli",
     "from_videos": "stimuli",
+    "glocal": "zoo",
     "list_benchmarks": "benchmarks",
     "list_metrics": "alignment",
     "list_models": "zoo",

@@ -33,6 +33,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> 
     near = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)
     if near:
         found = "Did you mean " + " or ".join(repr(by_lower[key]) for key in near) + "?"
+    elif not names:
+        found = "There are none yet."
     elif len(names) <= 12:
         found = "Known: " + ", ".join(names) + "."
     else:

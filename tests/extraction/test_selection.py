@@ -42,6 +42,13 @@ def test_words(resnet, alexnet):
     ]
     assert names(resnet.select("penultimate")) == ["avgpool"]
     assert names(alexnet.select("penultimate")) == ["classifier.5"]
+    headless = models.resnet18(weights=None)
+    headless.fc = nn.Identity()
+    # What a classifier would read, and not the inside of the last block.
+    assert names(plan_of(headless, 3, 64, 64).select("penultimate")) == ["avgpool"]
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2)
+    last = plan_of(encoder, 5, 8)
+    assert names(last.select("penultimate")) == names(last.distinct[-1:])
     leaves = names(resnet.select("leaves"))
     assert leaves == [layer.name for layer in resnet.distinct if layer.is_leaf]
     assert "conv1" in leaves

@@ -47,8 +47,11 @@ def keep_checkpoint(weights_folder, monkeypatch) -> Keep:
             file.write_bytes(content)
         else:
             torch.save(content, file, _use_new_zipfile_serialization=not old_format)
-        digits = hashlib.sha256(file.read_bytes()).hexdigest()[: len(entry.sha256)]
-        entries[name, weights] = replace(entry, sha256=digits)
+        entries[name, weights] = replace(
+            entry,
+            sha256=hashlib.sha256(file.read_bytes()).hexdigest()[: len(entry.sha256)],
+            md5=hashlib.md5(file.read_bytes()).hexdigest()[: len(entry.md5)],
+        )
         table = published.published
 
         def patched(asked: str):

@@ -71,6 +71,18 @@ def test_the_table():
     assert twins["uid"].is_unique
 
 
+def test_bad_questions_are_told():
+    with pytest.raises(TypeError, match="expected texts as query and where, got 5"):
+        list_models(5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="input_size: expected a number"):
+        list_models(input_size="224")
+    with pytest.raises(UnknownNameError, match="unknown model source 'tim'. Did you mean 'timm'"):
+        list_models(source="tim")
+    assert set(list_models(source="hf")["source"]) == {"transformers"}
+    with pytest.raises(UnknownNameError, match=r"is named hf/google/vit-base-patch16-224"):
+        load_model("google/vit-base-patch16-224")
+
+
 def test_the_callers_table_is_a_copy():
     frame = list_models()
     frame.loc[0, "task"] = "mine"
@@ -197,6 +209,7 @@ def build(name):
 
 SOURCE = Source("mylab", "my lab's networks", rows, build, lambda name, weights, _: build(name))
 WRONG = 3
+TAKEN = Source("timm", "not timm", rows, build, lambda name, weights, _: build(name))
 """
 SCRIPT = """
 import isomorph as iso
@@ -205,14 +218,14 @@ print(iso.load_model("mylab/net").uid, iso.load_model("net", weights=None, seed=
 """
 
 
-def run_with_plugin(folder, target):
+def run_with_plugin(folder, target, script=SCRIPT):
     (folder / "myplugin.py").write_text(textwrap.dedent(PLUGIN))
     info = folder / "myplugin-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: myplugin\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(f"[isomorph.sources]\nmylab = myplugin:{target}\n")
     return subprocess.run(
-        [sys.executable, "-c", SCRIPT],
+        [sys.executable, "-c", script],
         env={
             "PYTHONPATH": str(folder),
             "ISOMORPH_CACHE": str(folder / "cache"),
@@ -230,13 +243,22 @@ def test_a_distribution_brings_a_source_by_an_entry_point(tmp_path):
         "['mylab/net@v1']",
         "mylab/net@v1 mylab/net@random-2",
     ], done.stderr
-    (tmp_path / "myplugin-1.0.dist-info").rename(tmp_path / "gone")
 
 
-def test_a_plug_in_that_is_no_source_is_named(tmp_path):
-    done = run_with_plugin(tmp_path, "WRONG")
-    assert "entry point mylab of isomorph.sources: expected a Source, got int" in done.stderr
-    assert "Mend or uninstall" in done.stderr
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("WRONG", "expected a Source with a name of its own, got int"),
+        ("TAKEN", "expected a Source with a name of its own, got a name that is taken"),
+        ("MISSING", "is left out: AttributeError"),
+    ],
+)
+def test_a_plug_in_that_is_broken_is_named_and_the_others_stay(tmp_path, target, words):
+    script = "import isomorph as iso; print(len(iso.list_models()) > 100)"
+    done = run_with_plugin(tmp_path, target, script)
+    assert done.stdout.strip() == "True"
+    assert words in done.stderr
+    assert "mylab" in done.stderr
 
 
 def test_what_is_said_of_ours_is_true():

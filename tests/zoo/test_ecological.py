@@ -58,7 +58,10 @@ def test_architectures(name, kind):
 def test_what_they_were_trained_on():
     frame = list_models(source="ecological").set_index("uid")["train_data"]
     assert frame["ecological/alexnet_ecoset@ecoset"] == "Ecoset"
-    assert frame["ecological/resnet50_stylized@sin"].startswith("Stylized-ImageNet")
+    assert frame["ecological/resnet50_stylized@sin"] == "Stylized-ImageNet"
+    assert frame["ecological/resnet50_stylized@sin_in"] == "Stylized-ImageNet, ImageNet-1K"
+    last = frame["ecological/resnet50_stylized@sin_in_then_in"]
+    assert last == "ImageNet-1K, Stylized-ImageNet"
 
 
 def test_preprocessing_is_the_authors(pictures):

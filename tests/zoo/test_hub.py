@@ -38,7 +38,7 @@ def test_every_line_of_the_table_is_whole(source):
     for entry in entries.values():
         row = entry.row
         assert row.family in FAMILIES
-        assert row.task in TASKS
+        assert row.task in TASKS or row.task.partition(" (")[0] in TASKS
         assert row.architecture
         assert row.train_data
         assert row.url.startswith("https://")
@@ -47,6 +47,8 @@ def test_every_line_of_the_table_is_whole(source):
         assert "/" not in entry.file_name
         assert re.fullmatch(r"[0-9a-f]{0,64}", entry.sha256)
         assert len(entry.sha256) in (0, 8, 10, 64)
+        assert re.fullmatch(r"([0-9a-f]{8})?", entry.md5)
+        assert not (entry.md5 and entry.sha256)
         # The publisher's file names hold the hash: what they say and what the table says agree.
         assert entry.sha256 in entry.file_name
     names = {row.name for row in table.rows_of(source)}
@@ -135,6 +137,12 @@ def test_resnets_are_read_as_their_authors_wrap_them(name, weights, wrap, keep_c
         found = model(images)
         assert torch.equal(found, theirs(images))
     assert found.shape == (2, 2048)
+
+
+def test_another_file_than_the_publishers_is_refused(weights_folder):
+    (weights_folder / "moco_v2_800ep_pretrain.pth.tar").write_bytes(b"another")
+    with pytest.raises(ValueError, match=r"whose MD5 begins with a04e12f8"):
+        load_model("hub/mocov2_resnet50@800ep", progress=False)
 
 
 def test_weights_that_nobody_knows_are_refused(keep_checkpoint):

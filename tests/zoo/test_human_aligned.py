@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -161,6 +163,100 @@ def test_a_model_that_is_called_in_another_way(small, images):
     with torch.inference_mode():
         assert torch.allclose(model(images), expected, atol=1e-6)
     assert torch.allclose(layer_of(model, "head", images), expected, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def bert():
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=50,
+        hidden_size=8,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=16,
+    )
+    return transformers.BertModel(config).eval()
+
+
+def by_name(module, inputs):
+    return module(**inputs).last_hidden_state
+
+
+@pytest.mark.parametrize("forward", [None, by_name])
+def test_the_mean_over_tokens_leaves_out_the_padding(bert, forward):
+    model = Model(bert, forward=forward, uid="own/bert@x")
+    headed = add_head(model, "encoder.layer.1", nn.Identity(), pool="mean_token")
+    ids = torch.tensor([[2, 7, 9, 4, 3], [2, 8, 11, 12, 3], [2, 5, 6, 7, 3]])
+    mask = torch.ones_like(ids)
+    with torch.inference_mode():
+        plain = headed({"input_ids": ids, "attention_mask": mask})
+        hidden = bert(ids).last_hidden_state
+        none = torch.zeros(3, 4, dtype=torch.long)
+        padded = headed(
+            {"input_ids": torch.cat([ids, none], 1), "attention_mask": torch.cat([mask, none], 1)}
+        )
+    torch.testing.assert_close(plain, hidden.mean(1))
+    torch.testing.assert_close(padded, plain)
+
+
+def test_the_padding_of_a_text_tower_is_left_out():
+    pytest.importorskip("open_clip")
+    model = load_model("open_clip/ViTamin-S/text", weights=None)
+    assert model.preprocess is not None
+    items = [model.preprocess(text) for text in ("a dog", "a cat on a mat in the sun")]
+    batch = {name: torch.stack([item[name] for item in items]) for name in items[0]}
+    layer = "text.ln_final"
+    headed = add_head(model, layer, nn.Identity(), pool="mean_token")
+    n_tokens = batch["attention_mask"].sum(1).tolist()
+    assert n_tokens == [4, 10]
+    with torch.inference_mode():
+        found = headed(batch)
+        rows = add_head(model, layer, nn.Identity())(batch).unflatten(1, (77, -1))
+    expected = [row[:n].mean(0) for row, n in zip(rows, n_tokens, strict=True)]
+    torch.testing.assert_close(found, torch.stack(expected))
+
+
+def test_two_threads_do_not_mix_their_stimuli(small):
+    model = add_head(small, "relu", nn.Identity())
+    both_inside = threading.Barrier(2, timeout=20)
+
+    def wait(_module, _inputs):
+        both_inside.wait()
+
+    found = {}
+
+    def run(number):
+        with torch.inference_mode():
+            found[number] = model(images[number])
+
+    torch.manual_seed(3)
+    images = [torch.randn(4, 3, 9, 9), torch.randn(4, 3, 9, 9)]
+    with torch.inference_mode():
+        expected = [model(one) for one in images]
+    # Each thread has hooked the layer by the time that either runs it.
+    handle = small.module.conv.register_forward_pre_hook(wait)
+    threads = [threading.Thread(target=run, args=(number,)) for number in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    handle.remove()
+    assert all(torch.equal(found[number], expected[number]) for number in (0, 1))
+    assert not torch.equal(*expected)
+
+
+@pytest.mark.parametrize("name", ["_tapped", "_kind", "_modules", "a.b", "", "1st", "a b"])
+def test_names_that_no_layer_can_have(small, name):
+    with pytest.raises(ValueError, match="name: expected a word of letters, digits and _ that"):
+        add_head(small, "pool", nn.Identity(), name)
+
+
+@pytest.mark.parametrize("name", ["conv", "scale", "forward", "training"])
+def test_names_that_the_network_has(small, name):
+    with pytest.raises(ValueError, match="expected a word that own/small@state-0 has no part of"):
+        add_head(small, "pool", nn.Identity(), name)
 
 
 def test_residual_head_is_the_formula():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import os
+import pickle
+import random
 import subprocess
 import sys
 import warnings
@@ -107,9 +110,9 @@ def test_a_network_answers_as_keras_own_and_every_layer_is_read(name, keras):
     assert row["input_size"] == inputs.shape[-1]
     plan = FeatureExtractor(model, inputs, progress=False).plan
     read = {layer.path for layer in plan.layers if not layer.left_out}
-    assert {model.module._paths[id(layer)] for layer in network.layers[1:]} <= read
+    assert {model.module._paths[layer.name] for layer in network.layers[1:]} <= read
     assert len([layer for layer in plan.layers if layer.left_out]) == 0
-    names = [model.module._paths[id(layer)] for layer in asked]
+    names = [model.module._paths[layer.name] for layer in asked]
     features = extract_features(model, inputs, layers=names, progress=False)
     for layer, maps in zip(names, expected, strict=True):
         assert not torch.equal(maps[0], maps[1])
@@ -321,6 +324,45 @@ def test_state_dicts_come_back_into_the_layers(tmp_path):
         assert not torch.equal(model(inputs), again(inputs))
         kernel = again.module.network.get_layer("conv1").kernel
         assert torch.equal(kernel.value, again.module.conv1.kernel)
+
+
+@pytest.mark.parametrize("name", ["MobileNet", SMALL])
+def test_networks_are_copied_and_pickled_with_their_weights(name):
+    load_model(f"keras/{name}", weights=None)  # so that Keras' own counts are beyond the first
+    model = lively(load_model(f"keras/{name}", weights=None, seed=3))
+    inputs = inputs_of(model)
+    first = next(iter(model.module.parameters())).requires_grad_(False)
+    drawn = random.getstate()
+    copies = [copy.deepcopy(model.module), pickle.loads(pickle.dumps(model.module))]  # noqa: S301 - its own bytes
+    assert random.getstate() == drawn
+    with torch.inference_mode():
+        answer = model(inputs)
+        for module in copies:
+            assert repr(module) == repr(model.module)
+            assert not module.training
+            assert not next(iter(module.parameters())).requires_grad
+            assert sum(p.requires_grad for p in module.parameters()) > 5
+            assert torch.equal(module(inputs), answer)
+            next(iter(module.parameters())).zero_()
+            assert not torch.equal(module(inputs), answer)
+        assert first.abs().sum() > 0
+        assert torch.equal(model(inputs), answer)
+
+
+def test_the_users_order_of_axes_does_not_matter(keras):
+    expected = load_model(f"keras/{SMALL}", weights=None, seed=2)
+    inputs = inputs_of(expected)
+    keras.config.set_image_data_format("channels_first")
+    try:
+        found = load_model(f"keras/{SMALL}", weights=None, seed=2)
+        assert keras.config.image_data_format() == "channels_first"
+        with torch.inference_mode():
+            assert torch.equal(found(inputs_of(found)), expected(inputs))
+        again = copy.deepcopy(found.module)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    assert repr(found.module) == repr(expected.module) == repr(again)
+    assert found.preprocess == expected.preprocess
 
 
 def test_another_backend_is_an_error(monkeypatch):

@@ -163,6 +163,24 @@ def test_weights_that_had_quickgelu_are_run_with_it(hub, monkeypatch):
         assert not torch.equal(found, whole(TINY, 5).encode_image(images))
 
 
+def test_a_file_of_other_weights_than_the_default_is_used_as_these(tmp_path, monkeypatch):
+    sets = source.published()["ViT-B-32"]
+    odd = dict(sets["openai"], mean=(0.5, 0.5, 0.5))
+    monkeypatch.setitem(source.published(), TINY, {"openai": odd, "laion2b_a": sets["laion2b_e16"]})
+    library = whole(TINY, 5, force_quick_gelu=True)
+    torch.save(library.state_dict(), tmp_path / "net.pt")
+    model = load_model(f"open_clip/{TINY}@openai", weights=tmp_path / "net.pt")
+    default = load_model(f"open_clip/{TINY}", weights=tmp_path / "net.pt")
+    assert model.preprocess.mean == (0.5, 0.5, 0.5) != default.preprocess.mean
+    images = torch.rand(2, 3, 224, 224)
+    with torch.inference_mode():
+        assert torch.equal(model(images), library.encode_image(images))
+        assert not torch.equal(default(images), library.encode_image(images))
+        text = load_model(f"open_clip/{TINY}/text@openai", weights=tmp_path / "net.pt")
+        tokens = open_clip.tokenize(TEXTS)
+        assert torch.equal(text(tokens), library.encode_text(tokens))
+
+
 def test_text_towers_of_other_forms_and_lengths_load(tmp_path):
     """Wrapped and prefixed files, texts of another length, towers below ``text``."""
     old = whole(TINY, seed=2, force_context_length=40)

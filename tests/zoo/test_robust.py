@@ -106,3 +106,11 @@ def test_the_survey_finds_every_layer():
     plan = FeatureExtractor(model, images, progress=False).plan
     assert len(plan.distinct) > 40
     assert plan.distinct[-1].name == "fc"
+
+
+def test_the_attack_is_part_of_the_task():
+    tasks = list_models(source="robust").set_index("uid")["task"]
+    assert tasks["robust/resnet50@l2_eps0"] == "classification"
+    assert tasks["robust/resnet50@l2_eps3"] == "classification (robust, l2_eps3)"
+    assert tasks["robust/resnet18@linf_eps4.0"] == "classification (robust, linf_eps4.0)"
+    assert (tasks == "classification").sum() == tasks.index.str.endswith("_eps0").sum() > 3

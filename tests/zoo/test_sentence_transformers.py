@@ -213,6 +213,18 @@ def test_missing_weights_are_an_error(minilm, tmp_path):
         load_model("sbert/all-MiniLM-L6-v2", weights=tmp_path)
 
 
+def test_a_folder_called_main_is_left_alone(hub, minilm, tmp_path, monkeypatch):
+    lay_out(hub, "sentence-transformers/all-MiniLM-L6-v2", minilm)
+    (tmp_path / "here" / "main").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    for uid in ("sbert/all-MiniLM-L6-v2", "sbert/all-MiniLM-L6-v2@main"):
+        assert load_model(uid).uid == "sentence_transformers/all-MiniLM-L6-v2@main"
+    with pytest.raises(FileNotFoundError, match=r"expected a folder that SentenceTransformer\.sav"):
+        load_model("sbert/all-MiniLM-L6-v2", weights=Path("main"))
+    with pytest.raises(ValueError, match="expected a repository of the Hugging Face hub"):
+        load_model("sbert/a/b/c")
+
+
 def test_what_is_not_here_says_what_to_do(hub, tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         load_model("sbert/all-mpnet-base-v2")
@@ -231,3 +243,8 @@ def test_an_encoder_of_the_users_own_brings_its_tokenizer(encoder):
     )
     expected = encoder.encode(["a cat", "b"], show_progress_bar=False)
     np.testing.assert_allclose(next(iter(found.values())), expected, atol=1e-5)
+
+
+def test_another_encoders_folder_is_refused(minilm):
+    with pytest.raises(ValueError, match=r"parameters, got 22,\d+,\d+ in .*another encoder"):
+        load_model("sbert/all-mpnet-base-v2", weights=minilm)

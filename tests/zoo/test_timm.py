@@ -373,6 +373,29 @@ def test_a_network_that_the_user_made_is_recognised():
     assert as_model(mine) is mine
 
 
+def test_a_file_of_other_weights_than_the_default_is_used_as_these(tmp_path):
+    name = "tf_efficientnet_b0"
+    state = load_model(f"timm/{name}", weights=None, seed=1).module.state_dict()
+    safetensors.torch.save_file(state, tmp_path / "net.safetensors")
+    default = load_model(f"timm/{name}", weights=tmp_path / "net.safetensors")
+    model = load_model(f"timm/{name}@ap_in1k", weights=tmp_path / "net.safetensors")
+    assert torch.equal(model.module.state_dict()["conv_stem.weight"], state["conv_stem.weight"])
+    assert model.preprocess != default.preprocess
+    theirs = create_transform(
+        **resolve_model_data_config(timm.create_model(f"{name}.ap_in1k")), is_training=False
+    )
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8))
+    assert torch.equal(model.preprocess(picture), theirs(picture))
+    headed = source.build_like("vit_tiny_patch16_224", "augreg_in21k").module
+    assert headed.num_classes == 21843
+
+
+def test_timms_spelling_with_a_random_twin():
+    model = load_model(f"{SMALL}.r160_in1k@random-3")
+    assert model.uid == f"{SMALL}@random-3"
+    assert model.weights_hash() == load_model(SMALL, weights=None, seed=3).weights_hash()
+
+
 def test_names_with_a_typo_get_the_nearest():
     with pytest.raises(UnknownNameError, match="unknown timm model 'resnet5o'.*'resnet50'"):
         load_model("timm/resnet5o")

@@ -357,6 +357,36 @@ def test_the_twins_of_detectors_have_the_norms_of_the_trained_ones(name, monkeyp
     assert repr(twin) == repr(theirs)
 
 
+def test_a_file_of_other_weights_than_the_default_is_used_as_these(tmp_path):
+    entry = models.ResNet50_Weights.IMAGENET1K_V1
+    torch.save(
+        load_model("torchvision/resnet50", weights=None).module.state_dict(), tmp_path / "a.pth"
+    )
+    for uid, resize in (("torchvision/resnet50@IMAGENET1K_V1", 256), ("torchvision/resnet50", 232)):
+        model = load_model(uid, weights=tmp_path / "a.pth")
+        assert model.preprocess.resize == resize
+    picture = next(iter(pictures(SIZES[:1])))
+    model = load_model("torchvision/resnet50@IMAGENET1K_V1", weights=tmp_path / "a.pth")
+    assert torch.equal(model.preprocess(picture), entry.transforms()(picture))
+
+
+@pytest.mark.parametrize(
+    ("weights", "side"),
+    [("IMAGENET1K_SWAG_E2E_V1", 518), ("IMAGENET1K_SWAG_LINEAR_V1", 224)],
+)
+def test_twins_of_transformers_are_for_pictures_of_the_size_of_their_weights(weights, side):
+    with torch.device("meta"):  # 630 million parameters
+        loaded = source.build_like("vit_h_14", weights)
+        default = source.build("vit_h_14")
+    entry = models.ViT_H_14_Weights[weights]
+    n_params = sum(p.numel() for p in loaded.module.parameters())
+    assert loaded.module.image_size == side == loaded.preprocess.crop
+    assert n_params == entry.meta["num_params"]
+    assert default.module.image_size == 518
+    row = list_models(source="torchvision", name="vit_h_14", weights=weights).iloc[0]
+    assert row["n_params"] == n_params
+
+
 def test_weights_that_do_not_fit_are_refused(tmp_path, monkeypatch):
     entry = models.SqueezeNet1_1_Weights.IMAGENET1K_V1
     monkeypatch.setenv("ISOMORPH_CACHE", str(tmp_path))

@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -324,18 +325,55 @@ def test_folders_are_names_and_weights(hub, tmp_path, monkeypatch):
         for uid, weights in (
             ("hf/./mine", "default"),
             (f"hf/{folder}", "default"),
-            ("hf/google-bert/bert-base-uncased", str(folder)),
-            ("hf/google-bert/bert-base-uncased", folder),
+            ("hf/org/mine", str(folder)),
+            ("hf/org/mine", folder),
         ):
             model = load_model(uid, weights=weights)
             assert torch.equal(model(tokens).last_hidden_state, expected)
             assert len(model.uid.rpartition("@file-")[2]) == 8
     twin = load_model("hf/./mine", weights=None, seed=6)
     assert twin.weights_hash() == model.weights_hash()
-    with pytest.raises(ValueError, match=r"expected a folder with a gpt2, got a bert in"):
+    with pytest.raises(ValueError, match=r"with model_type gpt2, got bert in"):
         load_model("hf/openai-community/gpt2", weights=str(folder))
+    with pytest.raises(ValueError, match=r"with hidden_size 768, got 16 in .*another network"):
+        load_model("hf/google-bert/bert-base-uncased", weights=folder)
     with pytest.raises(FileNotFoundError, match=r"expected a folder that save_pretrained.*got no"):
         load_model("hf/./none")
+
+
+def test_folders_that_have_the_name_of_a_revision_are_left_alone(hub, tmp_path, monkeypatch):
+    published = tiny("BertModel", seed=6, vocab_size=60, **SMALL)
+    lay_out(hub, "org/bert", published, tokenizer())
+    mine = tiny("BertModel", seed=7, vocab_size=60, **SMALL)
+    for word in ("main", COMMIT, "mine"):
+        mine.save_pretrained(tmp_path / word)
+    (tmp_path / "default").write_text("a file")
+    monkeypatch.chdir(tmp_path)
+    name = "embeddings.word_embeddings.weight"
+    for uid in ("hf/org/bert", "hf/org/bert@main", f"hf/org/bert@{COMMIT}"):
+        found = load_model(uid).module.state_dict()[name]
+        assert torch.equal(found, published.state_dict()[name])
+    for weights in ("mine", Path("mine"), Path("main")):
+        found = load_model("hf/org/bert", weights=weights).module.state_dict()[name]
+        assert torch.equal(found, mine.state_dict()[name])
+
+
+@pytest.mark.parametrize("name", ["a/b/c", "ü/ö", "org/two words", "org/-x"])
+def test_names_that_no_repository_can_have(name, hub):
+    for weights in ("default", None):
+        with pytest.raises(ValueError, match=r"expected a repository of the Hugging Face hub, ORG"):
+            load_model(f"hf/{name}", weights=weights)
+
+
+@pytest.mark.parametrize("text", ['{"model_type": ', "[1, 2]", '"bert"', "\udcff"])
+def test_a_broken_configuration_says_so(text, hub):
+    snapshot = lay_out(hub, "org/broken", tiny("BertModel", vocab_size=60, **SMALL))
+    (snapshot / "config.json").unlink()
+    (snapshot / "config.json").write_bytes(text.encode(errors="surrogateescape"))
+    for weights in ("default", None):
+        with pytest.raises(ValueError, match=r"expected a config\.json with one object") as caught:
+            load_model("hf/org/broken", weights=weights)
+        assert str(snapshot) in str(caught.value)
 
 
 def test_a_file_of_a_network_with_a_head_fits(tmp_path, hub):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -181,3 +183,57 @@ def test_the_real_network_knows_a_cat(data_folder):
     with Image.open(data_folder / "photos" / "cat.bmp") as picture, torch.inference_mode():
         best = int(model(model.preprocess(picture.convert("RGB"))[None]).argmax())
     assert "cat" in names[best].lower()
+
+
+def test_a_published_uid_gives_its_twin():
+    for row in list_models(source="torchvision", name="squeezenet1_1")["uid"]:
+        assert load_model(row, weights=None).uid == f"{SMALL}@random-0"
+
+
+def test_a_changed_preprocessing_changes_the_fingerprint():
+    model = load_model(SMALL, weights=None)
+    other = dataclasses.replace(
+        model, preprocess=dataclasses.replace(model.preprocess, crop=None, resize=(64, 64))
+    )
+    assert other.uid == model.uid
+    assert other.preprocess_spec != model.preprocess_spec
+    assert other.fingerprint() != model.fingerprint()
+    assert dataclasses.replace(model).fingerprint() == model.fingerprint()
+
+
+def test_twins_do_not_depend_on_threads_or_the_callers_defaults():
+    expected = load_model(SMALL, weights=None).weights_hash()
+    with ThreadPoolExecutor(4) as pool:
+        found = pool.map(lambda _: load_model(SMALL, weights=None).weights_hash(), range(8))
+        assert set(found) == {expected}
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert load_model(SMALL, weights=None).weights_hash() == expected
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    with torch.inference_mode():
+        model = load_model(SMALL, weights=None)
+    assert not any(weight.is_inference() for weight in model.module.parameters())
+    assert model.weights_hash() == expected
+
+
+@pytest.mark.parametrize("seed", [-1, True, 1.5, 2**64, "3"])
+def test_seeds_are_whole_numbers(seed):
+    with pytest.raises(ValueError, match="seed: expected a whole number from 0, got"):
+        load_model(SMALL, weights=None, seed=seed)
+
+
+def test_what_is_no_weights_is_told():
+    with pytest.raises(TypeError, match=r"got Linear. Of a module, give module.state_dict"):
+        load_model(SMALL, weights=torch.nn.Linear(2, 2))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="got int"):
+        load_model(SMALL, weights=3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"expected names and tensors, got str and ndarray"):
+        load_model(SMALL, weights={"a": np.zeros(3)})  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match="expected a name such as"):
+        load_model(None)  # type: ignore[arg-type]
+    state = load_model(SMALL, weights=None).module.state_dict()
+    coded = {name: (100 * value).to(torch.int8) for name, value in state.items()}
+    with pytest.raises(ValueError, match="got torch.int8. Quantised weights are not decoded"):
+        load_model(SMALL, weights=coded)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 # One batch: preprocessed stimuli, or the named tensors that a model takes (tokens and their mask).
 Batch = torch.Tensor | Mapping[str, torch.Tensor]
+_DERIVED = re.compile(r":[0-9a-f]{16}$")  # as `describe_callable` ends
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -71,8 +73,10 @@ class Model:
         if not self.uid:
             name = f"own/{type(self.module).__name__}@state-{self._first_hash[:8]}"
             object.__setattr__(self, "uid", name)
-        if not self.preprocess_spec and self.preprocess is not None:
-            object.__setattr__(self, "preprocess_spec", describe_callable(self.preprocess))
+        # Words that were derived belong to another preprocess after dataclasses.replace().
+        if not self.preprocess_spec or _DERIVED.search(self.preprocess_spec):
+            words = "" if self.preprocess is None else describe_callable(self.preprocess)
+            object.__setattr__(self, "preprocess_spec", words)
 
     def __iter__(self) -> Iterator[Any]:
         """Unpack as ``module, preprocess = model``."""

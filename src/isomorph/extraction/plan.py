@@ -89,7 +89,8 @@ class Plan:
             - a name or glob after ``!`` leaves those out (of all, if nothing else is asked);
             - a class of modules (``nn.Conv2d``), or its name where no layer is called so;
             - ``"all"``; ``"leaves"``: modules without parts; ``"blocks"``: the model's repeated
-              units; ``"penultimate"``: what the last weighted layer reads;
+              units; ``"penultimate"``: what the classifier reads, or, without one, what the model
+              gives;
             - a relative depth, from 0.0 (the first distinct layer) to 1.0 (the last);
             - a predicate ``f(layer: Layer) -> bool``.
 

@@ -140,7 +140,7 @@ def survey_model(
         layers=tuple(layers),
         never_called=tuple(path for path in silent if not _is_container(modules[path])),
         model_uid=model.uid,
-        penultimate=_penultimate(layers, runs),
+        penultimate=_penultimate(layers, runs, blocks),
     )
 
 
@@ -353,13 +353,19 @@ def _places(path: str, modules: Mapping[str, nn.Module]) -> list[tuple[str, str]
     return found
 
 
-def _penultimate(layers: list[Layer], runs: list[_Run]) -> str:
+def _penultimate(layers: list[Layer], runs: list[_Run], blocks: Collection[str]) -> str:
     """The layer that the last weighted one (a classifier, say) reads; empty if there is none.
 
     Where that input is no module's output (one token of a sequence), it is the layer before it.
+    A model whose last weighted layer is part of a block has no classifier: what it gives is what a
+    classifier would read.
     """
     distinct = [layer for layer in layers if layer.index is not None]
     run = runs[0]
+    parts = run.head_path.split(".")
+    if any(".".join(parts[:depth]) in blocks for depth in range(1, len(parts) + 1)):
+        given = [layer for layer in layers if not layer.path and not layer.left_out]
+        return (given[0].duplicate_of or given[0].name) if given else distinct[-1].name
     if run.head_input is None or len(distinct) < 2:
         return distinct[-2].name if len(distinct) > 1 else ""
     for layer in reversed(layers):

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from isomorph.zoo.catalogue import list_models as list_models
     from isomorph.zoo.contrast_sets import contrasts as contrasts
+    from isomorph.zoo.heads import ResidualHead as ResidualHead
+    from isomorph.zoo.heads import add_head as add_head
+    from isomorph.zoo.human_aligned import glocal as glocal
     from isomorph.zoo.load import load_model as load_model
     from isomorph.zoo.preprocessing.image import ImagePreprocess as ImagePreprocess
     from isomorph.zoo.recognise import as_model as as_model
@@ -20,10 +23,13 @@ if TYPE_CHECKING:
 _FILE_OF = {
     "ImagePreprocess": "preprocessing.image",
     "Loaded": "source",
+    "ResidualHead": "heads",
     "Row": "source",
     "Source": "source",
+    "add_head": "heads",
     "as_model": "recognise",
     "contrasts": "contrast_sets",
+    "glocal": "human_aligned",
     "list_models": "catalogue",
     "load_model": "load",
     "model_sources": "registered",

@@ -18,6 +18,7 @@ import pandas as pd
 from isomorph.storage import atomic_write, cache_folder
 from isomorph.zoo.query import compared_rows, is_glob, keyword_rows, matching_rows
 from isomorph.zoo.registered import OURS, model_sources, plug_ins
+from isomorph.zoo.uid import ALIASES
 
 if TYPE_CHECKING:  # torch is not waited for where the catalogue is kept
     from isomorph.zoo.source import Row, Source
@@ -70,12 +71,18 @@ def list_models(
     >>> list_models(source="torchvision", name="alexnet").uid.tolist()
     ['torchvision/alexnet@IMAGENET1K_V1']
     """
+    if not isinstance(query, str) or not isinstance(where, str):
+        raise TypeError(
+            f"list_models: expected texts as query and where, got {query!r} and {where!r}. Several "
+            f"values go to a column: name=[...]."
+        )
     frame = catalogue()
     if random_twins:
         frame = pd.concat([frame, twins_of(frame)], ignore_index=True)
     kept = pd.Series(True, index=frame.index)
     for column, wanted in columns.items():
         if column == "source" and isinstance(wanted, str) and not is_glob(wanted):
+            wanted = ALIASES.get(wanted, wanted)
             # A source without models is no mistake; one that does not exist, or whose library is
             # missing, is.
             if wanted not in set(frame["source"]):
@@ -124,11 +131,25 @@ def _catalogue(key: str) -> pd.DataFrame:
     file = cache_folder() / "catalogue" / f"{key}.parquet"
     if file.is_file():
         try:
-            return pd.read_parquet(file)
+            kept = pd.read_parquet(file)
+            if {"uid", "source", "n_params", "default"} <= set(kept):
+                return kept
         except Exception:  # a cache that cannot be read is made again
             logger.info("%s could not be read and is made again.", file, exc_info=True)
     there = [source for source in model_sources().values() if source.installed and source.fixed]
-    frame = as_frame([row for source in there for row in source.rows()])
+    rows: list[Row] = []
+    whole = True
+    for source in there:
+        try:
+            rows.extend(source.rows())
+        except Exception as error:  # a library that does not import must not cost the others
+            whole = False
+            logger.warning(
+                "source %s is left out: %s: %s", source.name, type(error).__name__, error
+            )
+    frame = as_frame(rows)
+    if not whole:
+        return frame
     try:
         with atomic_write(file) as temporary:
             frame.to_parquet(temporary)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -59,8 +60,8 @@ def add_head(
         The head's, as a layer of its own, and in the uid: ``…+name``.
     pool : {"flatten", "first_token", "mean_token", "mean_place"}
         What becomes of the layer's output first: all of it in one row; the first token (class
-        token) or the mean over all of (n, tokens, features); the mean over the places of
-        (n, channels, height, width).
+        token) or the mean over the tokens of (n, tokens, features), without the padding where the
+        batch has an ``attention_mask``; the mean over the places of (n, channels, height, width).
 
     Returns
     -------
@@ -72,8 +73,8 @@ def add_head(
     UnknownNameError
         If there is no such layer or pool; gives the nearest.
     ValueError
-        If the name is taken. When it runs: if the layer is not called, or its output cannot be
-        pooled so.
+        If the name is taken, or is none for a layer. When it runs: if the layer is not called, or
+        its output cannot be pooled so.
 
     Examples
     --------
@@ -87,14 +88,24 @@ def add_head(
         raise unknown_name("pool", pool, POOLS)
     if not isinstance(head, nn.Module):
         raise TypeError(f"head: expected a torch.nn.Module, got {type(head).__name__}.")
-    if not name.isidentifier() or hasattr(model.module, name):
-        raise ValueError(
-            f"name: expected a word that {model.uid} has no part of, got {name!r}. Choose another."
-        )
+    _check_name(model, name)
     tapped = _Tapped(model, layer, pool)
     module = WithHead(model.module, tapped, head, name)
     forward = None if model.forward is None else _as_one
     return replace(model, module=module, forward=forward, uid=f"{model.uid}+{name}")
+
+
+def _check_name(model: Model, name: str) -> None:
+    """Refuse what cannot name a layer, or names another already."""
+    if not name.isidentifier() or name.startswith("_"):
+        raise ValueError(
+            f"name: expected a word of letters, digits and _ that begins with a letter, got "
+            f"{name!r}."
+        )
+    if hasattr(model.module, name) or hasattr(WithHead, name):
+        raise ValueError(
+            f"name: expected a word that {model.uid} has no part of, got {name!r}. Choose another."
+        )
 
 
 def _as_one(module: nn.Module, inputs: Any) -> Any:
@@ -148,15 +159,20 @@ class _Tapped:
         self, training: bool, inputs: tuple[Any, ...], named: Mapping[str, Any]
     ) -> torch.Tensor:
         self.network.training = training
-        n_stimuli = len(next(iter((*inputs, *named.values()))))
+        n_stimuli = len(next(_tensors((*inputs, *named.values()))))
+        mask = _attention_mask((*inputs, named))
+        # The layers are the network's own, which other threads may be running too.
+        ours = threading.get_ident()
         n_calls = 0
         kept: list[torch.Tensor] = []
 
         def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
             nonlocal n_calls
+            if threading.get_ident() != ours:
+                return
             if n_calls == self.call:
                 # Copied, since what follows may write over it.
-                kept.append(self._pooled(output, n_stimuli).clone())
+                kept.append(self._pooled(output, n_stimuli, mask).clone())
             n_calls += 1
 
         tapped = self.network.get_submodule(self.path) if self.path else self.network
@@ -175,7 +191,7 @@ class _Tapped:
             )
         return kept[0]
 
-    def _pooled(self, output: Any, n_stimuli: int) -> torch.Tensor:
+    def _pooled(self, output: Any, n_stimuli: int, mask: torch.Tensor | None) -> torch.Tensor:
         found = dict(leaves(output))
         if self.leaf not in found:
             places = ", ".join(f"{self.layer}{place}" for place in found) or "no tensor"
@@ -196,4 +212,24 @@ class _Tapped:
             )
         if self.pool == "mean_place":
             return tensor.mean((2, 3))
-        return tensor[:, 0] if self.pool == "first_token" else tensor.mean(1)
+        if self.pool == "first_token":
+            return tensor[:, 0]
+        if mask is None or mask.shape != tensor.shape[:2]:
+            return tensor.mean(1)
+        kept = mask.to(tensor)[..., None]
+        return (tensor.masked_fill(kept == 0, 0) * kept).sum(1) / kept.sum(1)
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[torch.Tensor]:
+    """Give the tensors of a batch, those of a mapping too."""
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, Mapping):
+            yield from _tensors(value.values())
+
+
+def _attention_mask(values: Iterable[Any]) -> torch.Tensor | None:
+    """Find which tokens of a batch of texts are real; None where it does not say."""
+    found = [value.get("attention_mask") for value in values if isinstance(value, Mapping)]
+    return next((mask for mask in found if isinstance(mask, torch.Tensor)), None)

@@ -23,6 +23,9 @@ _COMPARISONS: dict[type, Callable[[Any, Any], Any]] = {
     ast.NotEq: operator.ne,
 }
 _GLOB = re.compile(r"[*?\[]")
+_JOINTS = r"[-_]"
+# Where a hyphen tells two networks apart.
+_NAMES = ("uid", "source", "name", "weights", "architecture", "url")
 _SEARCHED = ("uid", "modality", "architecture", "family", "task", "train_data")
 
 
@@ -35,7 +38,8 @@ def keyword_rows(frame: pd.DataFrame, query: str) -> pd.Series:
         The catalogue.
     query : str
         Words, each of which must occur (as a part of a word too) in the uid, architecture, family,
-        modality, task or training data.
+        modality, task or training data; hyphens and underscores do not count, and * and ? stand
+        for any signs.
 
     Returns
     -------
@@ -44,10 +48,11 @@ def keyword_rows(frame: pd.DataFrame, query: str) -> pd.Series:
     text = pd.Series("", index=frame.index)
     for column in _SEARCHED:
         text = text + " " + frame[column].astype(str)
-    text = text.str.lower()
+    text = text.str.lower().str.replace(_JOINTS, "", regex=True)
     found = pd.Series(True, index=frame.index)
     for word in query.lower().split():
-        found &= text.str.contains(word, regex=False)
+        pattern = re.escape(re.sub(_JOINTS, "", word)).replace(r"\*", r"\S*").replace(r"\?", ".")
+        found &= text.str.contains(pattern, regex=True)
     return found
 
 
@@ -64,8 +69,8 @@ def matching_rows(frame: pd.DataFrame, column: str, wanted: Any) -> pd.Series:
     frame : pandas.DataFrame
     column : str
     wanted : value, str with * or ?, or list of such
-        A text without a glob's signs is compared exactly, but in any case and whatever hyphens,
-        underscores and blanks it has: ``laion2b`` is ``LAION-2B``.
+        A text without a glob's signs is compared exactly, but in any case; in what is no name,
+        hyphens and blanks may be left out: ``laion2b`` is ``LAION-2B``.
 
     Returns
     -------
@@ -86,11 +91,15 @@ def matching_rows(frame: pd.DataFrame, column: str, wanted: Any) -> pd.Series:
         return values.isna()
     if not isinstance(wanted, str):
         return (values == wanted).fillna(False).astype(bool)
-    plain = values.astype(str).map(_plain)
+    if not (pd.api.types.is_string_dtype(values) or values.dtype == object):
+        raise TypeError(f"{column}: expected a number (or True, False), got {wanted!r}.")
+    lowered = values.astype(str).str.lower()
     if is_glob(wanted):
-        pattern = re.compile(fnmatch.translate(_plain(wanted)))
-        return plain.map(lambda value: pattern.match(str(value)) is not None).astype(bool)
-    found = plain == _plain(wanted)
+        pattern = re.compile(fnmatch.translate(wanted.lower()))
+        return lowered.map(lambda value: pattern.match(str(value)) is not None).astype(bool)
+    found = lowered == wanted.lower()
+    if column not in _NAMES and not found.any():
+        found = lowered.map(_plain) == _plain(wanted)
     if not found.any() and len(frame):
         known = [str(value) for value in values.dropna().unique()]
         raise unknown_name(column, wanted, known, f"No model has it; {column}='*word*' is a glob.")
@@ -98,7 +107,7 @@ def matching_rows(frame: pd.DataFrame, column: str, wanted: Any) -> pd.Series:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"[-_ ]", "", text.lower())
+    return re.sub(r"[-_ ]", "", str(text).lower())
 
 
 def compared_rows(frame: pd.DataFrame, where: str) -> pd.Series:
@@ -133,7 +142,7 @@ def compared_rows(frame: pd.DataFrame, where: str) -> pd.Series:
     """
     try:
         tree = ast.parse(where.strip(), mode="eval").body
-    except SyntaxError as error:
+    except (SyntaxError, ValueError, MemoryError, RecursionError, AttributeError) as error:
         raise _unreadable(where) from error
     return pd.Series(_condition(frame, tree, where), index=frame.index).astype(bool)
 
@@ -176,7 +185,7 @@ def _comparison(
         raise _unreadable(where)
     try:
         found = _COMPARISONS[type(sign)](first, second)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise _unreadable(where) from error
     if not isinstance(found, pd.Series):
         raise _unreadable(where)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ from isomorph.registry import Registry
 
 if TYPE_CHECKING:
     from isomorph.zoo.source import Source
+
+logger = logging.getLogger(__name__)
 
 ENTRY_POINTS = "isomorph.sources"
 # Ours, in the catalogue's order, each with what its rows depend on: the optional library that must
@@ -54,11 +57,21 @@ def model_sources() -> Registry[Source]:
     for name in OURS:
         found.add(name, import_module(f"isomorph.zoo.sources.{name}").SOURCE)
     for point in plug_ins():
-        source = point.load()
-        if not isinstance(source, Source):
-            raise TypeError(
-                f"entry point {point.name} of {ENTRY_POINTS}: expected a Source, got "
-                f"{type(source).__name__} ({point.value}). Mend or uninstall that distribution."
+        try:
+            source = point.load()
+        except Exception as error:  # the others are still to be had
+            logger.warning(
+                "source %s, which another distribution brings (%s), is left out: %s: %s",
+                *(point.name, point.value, type(error).__name__, error),
             )
+            continue
+        if not isinstance(source, Source) or source.name in found:
+            got = "a name that is taken" if isinstance(source, Source) else type(source).__name__
+            logger.warning(
+                "entry point %s of %s is left out: expected a Source with a name of its own, got "
+                "%s (%s). Mend or uninstall that distribution.",
+                *(point.name, ENTRY_POINTS, got, point.value),
+            )
+            continue
         found.add(source.name, source)
     return found

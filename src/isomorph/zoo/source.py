@@ -58,7 +58,7 @@ class Row:
         The data that the weights saw, the last first: ``ImageNet-1K``, ``LAION-2B``,
         ``ImageNet-1K, ImageNet-22K``.
     n_params : int or None
-        Parameters of the whole module that is loaded.
+        Parameters of the module that is loaded: of a CLIP, those of one tower.
     input_size : int or None
         Height of the input in pixels, or the longest text in tokens.
     license : str
@@ -140,6 +140,9 @@ class Source:
         The extra of isomorph that installs the library.
     adapt : callable, optional
         ``adapt(state, module) -> state``: brings the names of a file's weights into the module's.
+    build_like : callable, optional
+        ``build_like(name, weights) -> Loaded``: as `build`, with the head, the input size and the
+        preprocessing of a published weight set: for a local file of these weights.
     normalise : callable, optional
         ``normalise(name, weights) -> (name, weights)``: other spellings of a name, for one that
         ``resnet50.a1_in1k`` is ``resnet50`` with the weights ``a1_in1k``.
@@ -162,6 +165,7 @@ class Source:
     library: str = ""
     extra: str = "zoo"
     adapt: Callable[[State, nn.Module], State] | None = None
+    build_like: Callable[[str, str], Loaded] | None = None
     normalise: Callable[[str, str], tuple[str, str]] | None = None
     recognise: Callable[[nn.Module], Loaded | None] | None = None
     fixed: bool = True

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 # Short words that people write for a source.
 ALIASES = {"hf": "transformers", "huggingface": "transformers", "sbert": "sentence_transformers"}
+_TWIN = re.compile(r"random-(\d+)(?:-(.+))?")
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class ModelName:
     name : str
         ``alexnet``, ``facebook/dinov2-base``.
     weights : str
-        ``IMAGENET1K_V1``, ``random-0``, ``file-1a2b3c4d``; empty for the source's default.
+        ``IMAGENET1K_V1``, ``random-0``, ``random-0-dino``, ``file-1a2b3c4d``; empty for the
+        source's default.
     """
 
     source: str
@@ -33,8 +35,14 @@ class ModelName:
     @property
     def random_seed(self) -> int | None:
         """The seed of a random twin, None for other weights."""
-        match = re.fullmatch(r"random-(\d+)", self.weights)
+        match = _TWIN.fullmatch(self.weights)
         return int(match[1]) if match else None
+
+    @property
+    def random_like(self) -> str:
+        """The published weights whose head and preprocessing a twin has; empty for the default."""
+        match = _TWIN.fullmatch(self.weights)
+        return match[2] or "" if match else ""
 
 
 def parse_uid(uid: str) -> ModelName:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -11,6 +12,8 @@ import numpy as np
 import safetensors.torch
 import torch
 from torch import nn
+
+logger = logging.getLogger(__name__)
 
 # In the order in which training code nests them.
 _WRAPPERS = (
@@ -27,7 +30,7 @@ _HARMLESS = [
     *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "bool")),
 ]
 # What wrappers leave: data-parallel training, Lightning, torch.compile.
-_PREFIXES = ("module.", "model.", "_orig_mod.", "network.", "net.")
+_PREFIXES = ("module.", "model.", "_orig_mod.", "network.", "net.", "backbone.", "encoder.")
 
 
 class WeightsMismatchError(ValueError):
@@ -134,7 +137,10 @@ def fit_state_dict(module: nn.Module, state: Mapping[str, torch.Tensor], what: s
         If names or shapes differ (a `ValueError`); lists the first of each kind and loads nothing.
     """
     expected = module.state_dict()
-    stripped = _strip_prefix(dict(state), expected)
+    _check_tensors(state, what)
+    stripped = dict(state)
+    if set(stripped) != set(expected):
+        stripped = _strip_prefix(stripped, expected)
     # A counter of BatchNorm that older files lack and that evaluation does not read.
     missing = [
         name
@@ -149,7 +155,26 @@ def fit_state_dict(module: nn.Module, state: Mapping[str, torch.Tensor], what: s
     }
     if missing or unknown or shapes:
         raise WeightsMismatchError(what, missing, unknown, shapes)
+    for name, tensor in expected.items():
+        given = stripped.get(name)
+        if given is not None and given.is_floating_point() != tensor.is_floating_point():
+            raise ValueError(
+                f"weights: {what}: expected {tensor.dtype} for {name}, got {given.dtype}. "
+                f"Quantised weights are not decoded. Nothing was loaded."
+            )
     module.load_state_dict(stripped, strict=False)
+
+
+def _check_tensors(state: Any, what: str) -> None:
+    for name, value in state.items():
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+            raise TypeError(
+                f"weights: {what}: expected names and tensors, got {type(name).__name__} and "
+                f"{type(value).__name__} ({name!r}). Give module.state_dict()."
+            )
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            logger.warning("weights: %s hold values that are not finite, in %s.", what, name)
+            return
 
 
 def _strip_prefix(state: dict[str, Any], expected: Mapping[str, Any]) -> dict[str, Any]:

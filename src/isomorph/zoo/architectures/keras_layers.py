@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import random
 import re
 from collections import Counter
 from typing import Any
@@ -85,10 +86,13 @@ class KerasNetwork(nn.Module):
     -----
     Inputs are (n, channels, height, width), as of all vision models; what the layers hand on keeps
     Keras' order, (n, height, width, channels).
+
+    A copy, or one that was pickled, is built anew from Keras' settings of the network and takes the
+    weights; hooks stay with the original.
     """
 
     network: Any
-    _paths: dict[int, str]
+    _paths: dict[str, str]
 
     def __init__(self, network: Any) -> None:
         super().__init__()
@@ -97,7 +101,7 @@ class KerasNetwork(nn.Module):
         for operation in network.operations:
             if type(operation).__name__ != "InputLayer":
                 kind = _layer_class(type(operation).__name__)
-                self.add_module(self._paths[id(operation)], kind(operation))
+                self.add_module(self._paths[operation.name], kind(operation))
 
     def forward(self, inputs: torch.Tensor) -> Any:
         """Run the network's graph, each layer by its module."""
@@ -107,23 +111,51 @@ class KerasNetwork(nn.Module):
         with keras.device(_device_name(inputs.device)):
             outputs = self.network._run_through_graph(
                 inputs.permute(0, 2, 3, 1),
-                operation_fn=lambda operation: getattr(self, self._paths[id(operation)]),
+                operation_fn=lambda operation: getattr(self, self._paths[operation.name]),
             )
         return outputs[0] if isinstance(outputs, list) and len(outputs) == 1 else outputs
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle by settings and weights: Keras' graph holds on to its own objects."""
+        learns = {name: weight.requires_grad for name, weight in self.named_parameters()}
+        settings = self.network.get_config()
+        return _rebuild, (settings, dict(self.state_dict()), learns, self.training)
+
+
+def _rebuild(
+    settings: dict[str, Any], state: dict[str, Any], learns: dict[str, bool], training: bool
+) -> KerasNetwork:
+    """Build a network of its settings, with weights."""
+    import keras
+
+    before = random.getstate()
+    try:
+        # Keras draws the seeds of an initialisation, which the weights then replace.
+        with torch.inference_mode(False), keras.device("cpu"):
+            module = KerasNetwork(keras.Model.from_config(settings))
+    finally:
+        random.setstate(before)
+    # The tensors that the layers of Keras hold stay, and get new contents, of any device.
+    held = module.state_dict(keep_vars=True)
+    for name, values in state.items():
+        held[name].data = values
+    for name, weight in module.named_parameters():
+        weight.requires_grad_(learns[name])
+    return module.train(training)
 
 
 def _same_memory(one: torch.Tensor, other: torch.Tensor) -> bool:
     return one.device == other.device and one.data_ptr() == other.data_ptr()
 
 
-def layer_names(operations: list[Any]) -> dict[int, str]:
-    """Name each layer, by its id: as its author did; Keras' own counts begin anew.
+def layer_names(operations: list[Any]) -> dict[str, str]:
+    """Name each layer, by Keras' name of it: as its author did; Keras' own counts begin anew.
 
     Keras counts layers without a name over all networks of a process: the second network would
     have other names than the first.
     """
     counts: Counter[str] = Counter()
-    names: dict[int, str] = {}
+    names: dict[str, str] = {}
     taken = {operation.name for operation in operations if not _is_counted(operation)}
     for operation in operations:
         name = operation.name
@@ -134,7 +166,7 @@ def layer_names(operations: list[Any]) -> dict[int, str]:
                 counts[kind] += 1
                 name = f"{kind}_{counts[kind]}"
             counts[kind] += 1
-        names[id(operation)] = name.replace(".", "_")
+        names[operation.name] = name.replace(".", "_")
     return names
 
 

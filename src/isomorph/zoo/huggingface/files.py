@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from urllib.parse import urlparse
 
 from isomorph.storage import cache_folder
 
@@ -58,6 +60,7 @@ def hub_file(
     """
     from huggingface_hub import hf_hub_download
 
+    check_repository(repository, uid)
     for cache in hub_caches():
         for name in names:
             with contextlib.suppress(OSError):
@@ -69,10 +72,25 @@ def hub_file(
     cache, last = hub_caches()[0], OSError("not asked for")
     for name in names:
         try:
+            check_network()
             return Path(hf_hub_download(repository, name, revision=revision, cache_dir=cache))
         except Exception as error:
             last = _about_getting(error)
     raise FileNotFoundError(not_in_cache(repository, uid, last)) from last
+
+
+def check_network() -> None:
+    """Raise an OSError at once where the hub's address is unknown; the library would ask on and on.
+
+    A proxy may know addresses that this machine does not.
+    """
+    from huggingface_hub import constants
+
+    proxies = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+    if constants.HF_HUB_OFFLINE or any(os.environ.get(name) for name in proxies):
+        return
+    address = urlparse(constants.ENDPOINT)
+    socket.getaddrinfo(address.hostname, address.port or 443)
 
 
 def hub_folder(
@@ -101,6 +119,7 @@ def hub_folder(
     """
     from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 
+    check_repository(repository, uid)
     for cache in hub_caches():
         with contextlib.suppress(OSError):
             first = hf_hub_download(
@@ -111,6 +130,7 @@ def hub_folder(
     if local_only:
         raise FileNotFoundError(not_in_cache(repository, uid, None))
     try:
+        check_network()
         files = HfApi().list_repo_files(repository, revision=revision)
         folder = snapshot_download(
             repository,
@@ -136,6 +156,25 @@ def wanted_files(files: Sequence[str]) -> list[str]:
     by_kind = [[name for name in here if _fits(os.path.basename(name), [kind])] for kind in WEIGHTS]
     weights = next((names for names in by_kind if any("/" not in name for name in names)), [])
     return settings + [name for name in weights if name not in settings]
+
+
+def check_repository(repository: str, uid: str) -> None:
+    """Check that a name can be that of a repository.
+
+    Raises
+    ------
+    ValueError
+        If it cannot; the hub is not asked.
+    """
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(repository)
+    except HFValidationError as error:
+        raise ValueError(
+            f"{uid}: expected a repository of the Hugging Face hub, ORG/NAME in letters without "
+            f"accents, digits and . _ -, or a folder (./NAME), got {repository!r}."
+        ) from error
 
 
 def has_weights(folder: Path) -> bool:

@@ -37,8 +37,7 @@ def read_config(folder: Path, uid: str) -> Any:
     file = folder / "config.json"
     if not file.is_file():
         raise FileNotFoundError(f"{uid}: expected a config.json in {folder}, got none.")
-    raw = json.loads(file.read_text())
-    kind = raw.get("model_type", "")
+    kind = (raw := _read_settings(file, uid)).get("model_type", "")
     if kind not in transformers.CONFIG_MAPPING:
         if "auto_map" in raw:
             raise ValueError(
@@ -52,6 +51,20 @@ def read_config(folder: Path, uid: str) -> Any:
         )
     with quiet_library():
         return transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+
+
+def _read_settings(file: Path, uid: str) -> dict[str, Any]:
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+        found = f"a {type(settings).__name__}"
+    except ValueError as error:  # not JSON, or not text
+        settings, found = None, f"no JSON ({error})"
+    if not isinstance(settings, dict):
+        raise ValueError(
+            f"{uid}: expected a config.json with one object of settings, got {found} in {file}. "
+            f"Download it anew."
+        )
+    return settings
 
 
 def read_network(folder: Path, config: Any, uid: str, tower: str) -> nn.Module:

@@ -175,6 +175,7 @@ def build_network(name: str, fetch: Callable[[Published], str]) -> Any:
         _patching,
         _replaced(file_utils, "get_file", get_file),
         _replaced(keras.Model, "load_weights", load_weights),
+        _channels_last(keras),
         keras.device("cpu"),
     ):
         # Of these alone keras leaves the size open, and warns that the weights are for 224.
@@ -235,7 +236,8 @@ def preprocess_of(name: str, size: tuple[int, int]) -> ImagePreprocess:
     part = sys.modules[getattr(keras.applications, name).__module__]
     # How a network wants its pixels is asked of keras by giving it one.
     pixel = np.array([[[[0.0, 51.0, 255.0]]]], np.float32)
-    wanted = np.asarray(part.preprocess_input(pixel.copy()), np.float64).ravel()
+    with _channels_last(keras):
+        wanted = np.asarray(part.preprocess_input(pixel.copy()), np.float64).ravel()
     probe = tuple(wanted.round(3).tolist())
     scales: dict[tuple[float, ...], dict[str, Any]] = {
         (0.0, 51.0, 255.0): {"divide_by": 1.0, "mean": (0.0,) * 3, "std": (1.0,) * 3},
@@ -254,6 +256,17 @@ def preprocess_of(name: str, size: tuple[int, int]) -> ImagePreprocess:
             f"(0, 51, 255). Give a preprocess of your own: Model(module, preprocess)."
         )
     return ImagePreprocess(resize=size, crop=None, interpolation="bilinear", **scales[probe])
+
+
+@contextlib.contextmanager
+def _channels_last(keras: Any) -> Iterator[None]:
+    """Let networks be built as they are published, whatever the user's settings of keras say."""
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_last")
+    try:
+        yield
+    finally:
+        keras.config.set_image_data_format(before)
 
 
 @contextlib.contextmanager

@@ -97,6 +97,13 @@ def build(name: str) -> Loaded:
     return _loaded(make_tower(configs()[pair], tower), pair, tower, entry)
 
 
+def build_like(name: str, weights: str) -> Loaded:
+    """Build a tower before training, as some published weights were trained."""
+    pair, tower = split_tower(name)
+    entry = published()[pair][weights]
+    return _loaded(make_tower(_config_of(pair, entry), tower), pair, tower, entry)
+
+
 def load(name: str, weights: str, progress: bool) -> Loaded:
     """Load published weights, from the hub's cache if they are there."""
     from isomorph.zoo.huggingface.files import quiet_hub
@@ -107,11 +114,7 @@ def load(name: str, weights: str, progress: bool) -> Loaded:
     repository, file = os.path.split(entry["hf_hub"])
     with quiet_hub(progress):
         path = hub_file(repository, _files(file), uid)
-    config = copy.deepcopy(configs()[pair])
-    # The tag says how the weights were trained; the architecture of that name may have plain GELU,
-    # and the library then warns and goes on.
-    config["quick_gelu"] = bool(config.get("quick_gelu") or entry.get("quick_gelu"))
-    module = make_tower(config, tower)
+    module = make_tower(_config_of(pair, entry), tower)
     state = fit_to_tower(read_state_dict(path), module)
     fit_state_dict(module, state, f"{path.name} of {repository} into {NAME}/{name}")
     return _loaded(module, pair, tower, entry)
@@ -124,6 +127,17 @@ def recognise(module: nn.Module) -> Loaded | None:
         return None
     settings = getattr(getattr(module, "visual", None), "preprocess_cfg", None)
     return Loaded(module, image_preprocess(settings), FORWARDS["image"]) if settings else None
+
+
+def _config_of(pair: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """Give the settings of a pair as some weights were trained.
+
+    The architecture of that name may have plain GELU where the weights had the quick one; the
+    library then warns and goes on.
+    """
+    config = copy.deepcopy(configs()[pair])
+    config["quick_gelu"] = bool(config.get("quick_gelu") or entry.get("quick_gelu"))
+    return config
 
 
 def make_tower(config: dict[str, Any], tower: str) -> nn.Module:
@@ -265,5 +279,6 @@ SOURCE = Source(
     names=names,
     library="open_clip",
     adapt=fit_to_tower,
+    build_like=build_like,
     recognise=recognise,
 )

@@ -185,14 +185,30 @@ def load(name: str, weights: str, progress: bool) -> Loaded:
         module = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
     module = module.float()
     _check(folder, module, uid)
+    if label != weights:
+        _check_size(name, module, folder, uid)
     # Not where it lies, so that its fingerprint is the same on every machine.
     module.tokenizer.name_or_path = ""
     return Loaded(module, module.tokenizer, embed, label)
 
 
+def _check_size(name: str, module: Any, folder: Path, uid: str) -> None:
+    """Refuse a folder that holds another encoder than the one named."""
+    planned = next((row.n_params for row in rows() if row.name == name), None)
+    found = sum(weight.numel() for weight in module.parameters())
+    # A pooler that is never called is a hundredth at most.
+    if planned is not None and abs(found - planned) > 0.05 * planned:
+        raise ValueError(
+            f"{uid}: expected a folder with {planned:,} parameters, got {found:,} in {folder}. It "
+            f"is another encoder; name it by itself: load_model('{NAME}/{folder}')."
+        )
+
+
 def _local(name: str, weights: str) -> Path | None:
+    # A plain word is a name, also where a folder of that name happens to be at hand: the loader
+    # gives a folder that the user named with its whole path.
     for word in (weights, name):
-        if word.startswith((".", "/", "~")) or (word == weights and Path(word).is_dir()):
+        if word.startswith((".", "/", "~")) or Path(word).is_absolute():
             return Path(word).expanduser()
     return None
 

@@ -28,6 +28,8 @@ _SPDX = {
     "bsd-3-clause": "BSD-3-Clause",
     "cc-by-4.0": "CC-BY-4.0",
     "cc-by-nc-4.0": "CC-BY-NC-4.0",
+    "dinov3-license": "DINOv3-License",
+    "gemma": "Gemma",
     "unknown": "",
 }
 
@@ -85,6 +87,11 @@ def build(name: str) -> Loaded:
     return Loaded(module, _preprocess_of(module))
 
 
+def build_like(name: str, weights: str) -> Loaded:
+    """Build a network before training, with the head and the input size of published weights."""
+    return build(f"{name}.{weights}")
+
+
 def load(name: str, weights: str, progress: bool) -> Loaded:
     """Load published weights, from the cache of Hugging Face or torch if they are there."""
     import timm
@@ -115,9 +122,18 @@ def load(name: str, weights: str, progress: bool) -> Loaded:
 
 
 def normalise(name: str, weights: str) -> tuple[str, str]:
-    """Take timm's own spelling apart: ``resnet50.a1_in1k``."""
+    """Take timm's own spelling apart: ``resnet50.a1_in1k``; no name of a network has a dot.
+
+    Examples
+    --------
+    >>> normalise("resnet50.a1_in1k", ""), normalise("resnet50.a1_in1k", "random-0")
+    (('resnet50', 'a1_in1k'), ('resnet50', 'random-0'))
+    """
     bare, _, tag = name.partition(".")
-    return (bare, tag) if tag and weights in ("", tag) else (name, weights)
+    random = weights.startswith("random-")
+    if tag and (random or weights in ("", tag)):
+        return bare, weights or tag
+    return name, weights
 
 
 def adapt(state: State, module: nn.Module) -> State:
@@ -216,6 +232,7 @@ SOURCE = Source(
     names=names,
     library="timm",
     adapt=adapt,
+    build_like=build_like,
     normalise=normalise,
     recognise=recognise,
 )

@@ -113,16 +113,25 @@ def rows() -> Iterator[Row]:
 
 def build(name: str) -> Loaded:
     """Build an architecture as it is before training, with the parts that trained ones have."""
+    published: Any = _models().get_model_weights(name)
+    return build_like(name, published.DEFAULT.name)
+
+
+def build_like(name: str, weights: str) -> Loaded:
+    """Build an architecture before training, for the pictures that some weights are made for."""
     from isomorph.zoo.preprocessing.detection import FROZEN, freeze_norms
 
     models = _models()
     published: Any = models.get_model_weights(name)
+    entry = published[weights]
     builder = models.get_model_builder(name)
     options = _options(name, builder)
+    if name.startswith("vit_"):  # positions are learnt for pictures of one size
+        options["image_size"] = entry.meta["min_size"][0]
     module: Any = builder(weights=None, **options)
     if name in FROZEN:
         freeze_norms(module.backbone, FROZEN[name])
-    return _loaded(name, published.DEFAULT, module)
+    return _loaded(name, entry, module)
 
 
 def load(name: str, weights: str, progress: bool) -> Loaded:
@@ -270,4 +279,5 @@ SOURCE = Source(
     load=load,
     names=names,
     adapt=adapt,
+    build_like=build_like,
 )

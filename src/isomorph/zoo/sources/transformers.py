@@ -18,6 +18,7 @@ import csv
 import functools
 import hashlib
 import json
+import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +51,8 @@ from isomorph.zoo.huggingface.reading import (
 )
 from isomorph.zoo.preprocessing.texts import HubTokenizer, has_vocabulary, read_tokenizer
 from isomorph.zoo.source import Loaded, Row, Source, State
+
+logger = logging.getLogger(__name__)
 
 NAME = "transformers"
 TABLE = Path(__file__).parents[1] / "tables" / "transformers.csv"
@@ -154,9 +157,9 @@ def local_folder(repository: str, weights: str, uid: str) -> Path | None:
     FileNotFoundError
         If there are no weights in it.
     """
-    for word, named in ((weights, Path(weights).is_dir()), (repository, False)):
-        if not (named or _is_path(word)):
-            continue
+    # A plain word is a name, also where a folder of that name happens to be at hand: the loader
+    # gives a folder that the user named with its whole path.
+    for word in filter(_is_path, (weights, repository)):
         path = Path(word).expanduser()
         if not has_weights(path):
             raise FileNotFoundError(
@@ -169,7 +172,7 @@ def local_folder(repository: str, weights: str, uid: str) -> Path | None:
 
 
 def _is_path(word: str) -> bool:
-    return word.startswith((".", "/", "~"))
+    return word.startswith((".", "/", "~")) or Path(word).is_absolute()
 
 
 def _config_folder(repository: str, uid: str) -> Path:
@@ -178,17 +181,25 @@ def _config_folder(repository: str, uid: str) -> Path:
     return hub_file(repository, ["config.json"], uid).parent
 
 
+# What makes two networks of one type differ in shape.
+_SHAPE = (
+    *("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "d_model"),
+    *("n_embd", "n_layer", "n_head", "num_layers", "dim", "hidden_sizes", "depths", "patch_size"),
+)
+
+
 def _check_kind(repository: str, folder: Path, uid: str) -> None:
     """Refuse the folder of another architecture than the repository's."""
     if not is_shipped(repository):
         return
-    expected = make_config(repository).model_type
-    found = read_config(folder, uid).model_type
-    if found != expected:
-        raise ValueError(
-            f"{uid}: expected a folder with a {expected}, got a {found} in {folder}. Name it by "
-            f"itself: load_model('hf/{folder}')."
-        )
+    planned, given = make_config(repository), read_config(folder, uid)
+    for fact in ("model_type", *_SHAPE):
+        expected, found = getattr(planned, fact, None), getattr(given, fact, None)
+        if None not in (expected, found) and found != expected:
+            raise ValueError(
+                f"{uid}: expected a folder with {fact} {expected}, got {found} in {folder}. It is "
+                f"another network; name it by itself: load_model('hf/{folder}')."
+            )
 
 
 def _hash_weights(folder: Path) -> str:
@@ -205,7 +216,13 @@ def read_preprocess(folder: Path, config: Any, tower: str) -> Any:
     if kind == "language":
         return read_tokenizer(folder) if has_vocabulary(folder) else None
     if not (folder / "preprocessor_config.json").is_file():
-        return _library_preprocess(config, {})
+        found = _library_preprocess(config, {})
+        logger.warning(
+            "%s holds no preprocessor_config.json: pictures are prepared as the library does for "
+            "any %s, which may not be how this one was trained: %s",
+            *(folder, config.model_type, found),
+        )
+        return found
     from transformers import AutoImageProcessor
 
     with quiet_library():
@@ -290,7 +307,7 @@ def recognise(module: Any) -> Loaded | None:
     if name and folder is None:
         try:
             folder = hub_folder(name, name, whole=lambda path: True, local_only=True)
-        except OSError:
+        except (OSError, ValueError):
             return None
     try:
         preprocess = read_preprocess(folder, config, "image") if folder else None

@@ -29,6 +29,8 @@ class Published:
         Its name in the cache; the publisher's own, where that is not common to several.
     sha256 : str
         Of the file, or its first digits; empty where the publisher gives none.
+    md5 : str
+        The same, where the publisher gives this hash alone.
     seen_in : str
         Where the publisher gives address and hash.
     """
@@ -36,6 +38,7 @@ class Published:
     row: Row
     file_name: str
     sha256: str
+    md5: str
     seen_in: str
 
 
@@ -93,6 +96,7 @@ def load_published(
         entry.row.url,
         entry.row.uid,
         sha256=entry.sha256,
+        md5=entry.md5,
         file_name=entry.file_name,
         progress=progress,
     )
@@ -128,4 +132,4 @@ def _entry(line: dict[str, str]) -> Published:
         weights_bytes=int(line["weights_bytes"]),
         url=line["url"],
     )
-    return Published(row, line["file_name"], line["sha256"], line["seen_in"])
+    return Published(row, line["file_name"], line["sha256"], line["md5"], line["seen_in"])

@@ -40,7 +40,7 @@ _DATA = {
     "lvd1689m": "LVD-1689M",
     "sat493m": "SAT-493M",
     "sa1b": "SA-1B",
-    "merged2b": "Merged-2B",
+    "merged2b": "Merged-2B (LAION-2B, COYO-700M)",
     "m30m": "Merged-30M",
     "m38m": "Merged-38M",
     "florence2": "FLD-5B",
