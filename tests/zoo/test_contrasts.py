@@ -59,7 +59,7 @@ def test_models_of_a_set_agree_in_all_but_the_factor(factor, models):
             assert heads["level"].nunique().eq(1).all()
             assert (heads["n_params"].min() == heads["level"].first()).all()
             assert part["architecture"].nunique() >= 2
-            assert part["level"].max() >= 1.1 * part["level"].min()
+            assert part["level"].max() >= 1.05 * part["level"].min()
         if factor == "architecture":
             assert part["n_params"].max() <= SIZE_FACTOR * part["n_params"].min()
         if factor == "pretrained":
@@ -77,7 +77,7 @@ def test_no_size_is_missed(models):
     wanted = set()
     for _, part in known.groupby(list(AGREE["size"])):
         smallest = part.groupby("architecture")["n_params"].min()
-        if any(1.1 * min(a, b) <= max(a, b) for a, b in itertools.combinations(list(smallest), 2)):
+        if any(1.05 * min(a, b) <= max(a, b) for a, b in itertools.combinations(list(smallest), 2)):
             wanted |= set(part["uid"])
     assert wanted == found
 

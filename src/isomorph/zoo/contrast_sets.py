@@ -27,7 +27,7 @@ _ALSO = {
 # Two architectures are of one size up to this factor in their number of parameters …
 SIZE_FACTOR = 1.25
 # … and of two sizes from this one on.
-OTHER_SIZE = 1.1
+OTHER_SIZE = 1.05
 _SIZES = (
     "femto atto pico nano micro mini tiny xtiny little xsmall small medium mediumd betwixt base "
     "large xlarge xxlarge huge giant gigantic so150m so400m xxs xs s m l h xl xxl t b g n"
@@ -53,7 +53,7 @@ def contrasts(
     factor : {"architecture", "task", "train_data", "size", "pretrained"}
         What differs. ``architecture``: the number of parameters agrees within a factor of 1.25.
         ``size``: networks of one series (ResNet-18, -50, …) whose numbers of parameters differ by
-        at least 10 %; the level is the architecture's, with its smallest head. ``pretrained``: the
+        at least 5 %; the level is the architecture's, with its smallest head. ``pretrained``: the
         default weights of a name and its random twin.
     models : pandas.DataFrame, optional
         Rows of `list_models` to look in; by default all.
@@ -98,14 +98,11 @@ def contrasts(
         keys.append("size")
     if frame.empty:
         return frame.assign(contrast=pd.Series(dtype=str))[_columns(frame)]
-    grouped = frame.groupby(keys, sort=False, observed=True)
     if factor == "size":
-        frame["level"] = frame.groupby([*keys, "architecture"], sort=False)["level"].transform(
-            "min"
-        )
-        n_levels = grouped["level"].transform(_n_sizes)
-    else:
-        n_levels = grouped["level"].transform("nunique")
+        heads = frame.groupby([*keys, "architecture"], sort=False)["level"]
+        frame = frame.assign(level=heads.transform("min"))
+    grouped = frame.groupby(keys, sort=False, observed=True)["level"]
+    n_levels = grouped.transform(_n_sizes if factor == "size" else "nunique")
     shown = frame[keys].astype(str).agg(" · ".join, axis=1)
     frame = frame.assign(contrast=shown, n_levels=n_levels)[n_levels >= min_levels]
     frame = frame.sort_values(
@@ -128,7 +125,7 @@ def _with_levels(frame: pd.DataFrame, factor: str) -> pd.DataFrame:
     """Add the factor's value for each model, as ``level``."""
     if factor == "pretrained":
         # Other weights of the name may be of another input size or task than its twin.
-        trained = frame[(frame["train_data"] != "none")]
+        trained = frame[frame["default"].astype(bool) & (frame["train_data"] != "none")]
         twins = twins_of(trained).assign(level="random")
         return pd.concat([trained.assign(level="pretrained"), twins], ignore_index=True)
     if factor == "size":
