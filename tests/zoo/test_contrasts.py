@@ -98,8 +98,8 @@ def test_another_head_is_no_other_size():
     assert contrasts("size", frame).empty
 
 
-def test_levels_of_size_are_counted_in_steps_of_a_tenth():
-    counts = [10_000_000, 10_900_000, 11_800_000]
+def test_levels_of_size_are_counted_in_steps_of_a_twentieth():
+    counts = [10_000_000, 10_400_000, 10_800_000]
     names = ["net18", "net34", "net50"]
     frame = table(*(row(n, n_params=count) for n, count in zip(names, counts, strict=True)))
     assert len(contrasts("size", frame)) == 3
