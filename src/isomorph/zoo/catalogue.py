@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.metadata
 import importlib.util
-import json
 import logging
 import sys
 from collections.abc import Mapping
@@ -15,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from isomorph.storage import atomic_write, cache_folder
+from isomorph.storage import atomic_write, cache_folder, hash_json
 from isomorph.zoo.query import compared_rows, is_glob, keyword_rows, matching_rows
 from isomorph.zoo.registered import OURS, model_sources, plug_ins
 from isomorph.zoo.uid import ALIASES
@@ -179,8 +177,7 @@ def _key() -> str:
     ]
     files = sorted(path for path in _HERE.rglob("*") if path.suffix in {".py", ".csv", ".json"})
     ours = [(str(path.relative_to(_HERE)), path.stat().st_mtime_ns) for path in files]
-    content = json.dumps([there, plugged, ours])
-    return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
+    return hash_json([there, plugged, ours])[:16]
 
 
 def version_of(distribution: str) -> str:

@@ -7,7 +7,6 @@ repositories are named whole (``sbert/ORG/NAME``), folders as ``sbert/./my_model
 
 from __future__ import annotations
 
-import csv
 import functools
 import json
 import sys
@@ -26,6 +25,7 @@ from isomorph.zoo.huggingface.models import quiet_library
 from isomorph.zoo.huggingface.reading import without_old_buffers, without_pooler
 from isomorph.zoo.preprocessing.texts import HubTokenizer
 from isomorph.zoo.source import Loaded, Row, Source, State
+from isomorph.zoo.tables.lines import named_lines
 
 NAME = "sentence_transformers"
 TABLE = Path(__file__).parents[1] / "tables" / "sentence_transformers.csv"
@@ -41,8 +41,7 @@ def embed(module: nn.Module, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor
 @functools.cache
 def table() -> dict[str, dict[str, str]]:
     """Give the catalogue's lines by name."""
-    lines = [line for line in TABLE.read_text().splitlines() if not line.startswith("#")]
-    return {line["name"]: line for line in csv.DictReader(lines)}
+    return named_lines(TABLE)
 
 
 def rows() -> Iterator[Row]:

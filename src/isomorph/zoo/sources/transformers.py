@@ -14,7 +14,6 @@ Code of publishers (``trust_remote_code``) is never run, and nothing is unpickle
 
 from __future__ import annotations
 
-import csv
 import functools
 import hashlib
 import json
@@ -51,6 +50,7 @@ from isomorph.zoo.huggingface.reading import (
 )
 from isomorph.zoo.preprocessing.texts import HubTokenizer, has_vocabulary, read_tokenizer
 from isomorph.zoo.source import Loaded, Row, Source, State
+from isomorph.zoo.tables.lines import named_lines
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +62,7 @@ MAIN = "main"
 @functools.cache
 def table() -> dict[str, dict[str, str]]:
     """Give the catalogue's lines by name."""
-    lines = [line for line in TABLE.read_text().splitlines() if not line.startswith("#")]
-    return {line["name"]: line for line in csv.DictReader(lines)}
+    return named_lines(TABLE)
 
 
 def rows() -> Iterator[Row]:
