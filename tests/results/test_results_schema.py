@@ -33,7 +33,7 @@ def test_columns_stand_in_the_order_of_the_design():
         "model_uid model_layer model_layer_index metric benchmark region subj_id cv_split score",
         "n_stimuli n_neuroids ceiling ceiling_lower ceiling_upper ceiling_scale score_normalised",
         "selection reason fingerprint effective_dimensionality sparsity",
-        "ceiling_method alpha_at_edge score_spread",
+        "ceiling_method alpha_at_edge score_spread larger_is_better",
     )
     assert frame.columns.tolist() == " ".join(names).split()
     assert statistic_columns(frame) == ["effective_dimensionality", "sparsity"]
@@ -51,6 +51,13 @@ def test_types_and_missing_values():
     assert frame["selection"].tolist()[0] == "stimuli"
     strings = [n for n in COLUMNS if pd.api.types.is_string_dtype(frame[n].dropna())]
     assert {"model_uid", "subj_id", "reason", "ceiling_method"} <= set(strings)
+
+
+def test_what_does_not_say_is_a_similarity():
+    frame = make_results([ROW, {**ROW, "larger_is_better": False}])
+    assert frame["larger_is_better"].dtype == bool
+    assert frame["larger_is_better"].tolist() == [True, False]
+    assert statistic_columns(frame) == []
 
 
 def test_an_empty_table_has_its_columns_and_types():

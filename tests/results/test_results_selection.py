@@ -316,3 +316,39 @@ def test_mean_over_subjects_leaves_group_out():
     layers = people.groupby(["model_uid", "metric", "region"])["model_layer"].nunique()
     shared = summary.set_index(["model_uid", "metric", "region"])["model_layer"].notna()
     assert (shared.reindex(layers.index) == (layers == 1)).all()
+
+
+@pytest.mark.parametrize("splits", [("train", "test"), ("fold0", "fold1", "fold2"), ("all",)])
+def test_the_best_layer_of_a_distance_is_the_nearest(splits):
+    frame = table(splits=splits)
+    distance = frame.assign(
+        score=-frame["score"],
+        score_normalised=-frame["score_normalised"],
+        larger_is_better=False,
+    )
+    expected, found = select_layers(frame), select_layers(distance)
+    assert found["model_layer"].tolist() == expected["model_layer"].tolist()
+    for name in ("score", "selection_score", "score_normalised"):
+        np.testing.assert_allclose(found[name], -expected[name])
+    # Other columns have no better end: their largest value is taken, as always.
+    by_statistic = select_layers(distance, value="ed")
+    assert (
+        by_statistic["model_layer"].tolist()
+        == select_layers(frame, value="ed")["model_layer"].tolist()
+    )
+
+
+def test_similarities_and_distances_stand_in_one_table():
+    frame = table(missing=0)
+    frame.loc[frame["metric"] == "eReg", "larger_is_better"] = False
+    for row in select_layers(frame).to_dict("records"):
+        rows = frame[(frame[list(KEYS)] == [row[key] for key in KEYS]).all(axis=1)]
+        train = rows[rows["cv_split"] == "train"]["score"]
+        extreme = train.min() if row["metric"] == "eReg" else train.max()
+        assert row["selection_score"] == extreme
+
+
+def test_a_mean_over_subjects_keeps_which_end_is_better():
+    frame = table(missing=0).assign(larger_is_better=False)
+    mean = mean_over_subjects(frame)
+    assert mean["larger_is_better"].tolist() == [False] * len(mean)

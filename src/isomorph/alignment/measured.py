@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from isomorph.geometry import compute_rdm, upper_triangle
+from isomorph.geometry import Gram, compute_rdm, grams, upper_triangle
 
 GROUP = "group"
 
@@ -90,6 +90,14 @@ class Measured:
                 values = scale_responses(self.group_responses(group)[rows], response_scale)
                 found = upper_triangle(response_rdm(values, distance))
             self.memo[key] = found
+        return self.memo[key]
+
+    def gram(self, group: tuple[str, str], rows: np.ndarray, response_scale: str = "none") -> Gram:
+        """Gram of a region of a subject over some stimuli of the block; responses finite."""
+        key = ("gram", group, rows.tobytes(), response_scale)
+        if key not in self.memo:
+            values = scale_responses(self.group_responses(group)[rows], response_scale)
+            self.memo[key] = grams(values)[0]
         return self.memo[key]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -105,6 +105,20 @@ class Option:
     summary: str = ""
 
 
+class HasOptions(Protocol):
+    """What has a name, options, and a check of them: metrics and measures."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def options(self) -> Mapping[str, Option]: ...
+    @property
+    def check(self) -> Callable[[Mapping[str, Any]], None]: ...
+
+
+Entry = TypeVar("Entry", bound=HasOptions)
+
+
 @dataclass(frozen=True)
 class Metric:
     """A named comparison of a layer with measurements.
@@ -144,6 +158,10 @@ class Metric:
         score and reason, for a metric that scores neuroids.
     check : callable
         ``check(options)`` raises for options that contradict one another.
+    larger_is_better : bool
+        False for distances: their best layer is the one with the lowest score.
+    axioms : frozenset of str
+        ``"identity"``, ``"symmetry"``, ``"triangle"``: what a distance holds of a metric space.
     """
 
     name: str
@@ -163,6 +181,8 @@ class Metric:
     reference: str
     normalise_neuroids: Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]] | None = None
     check: Callable[[Mapping[str, Any]], None] = lambda _options: None
+    larger_is_better: bool = True
+    axioms: frozenset[str] = frozenset()
 
 
 METRICS: Registry[Metric] = Registry("metric", "list_metrics() shows them all.")
@@ -233,25 +253,58 @@ def parse_metric(text: str) -> MetricSpec:
     >>> str(parse_metric("cRSA[compare=pearson]"))
     'cRSA'
     """
+    metric, given = _split_text(text, METRICS)
+    options = {name: option.default for name, option in metric.options.items()}
+    for name, value in given.items():
+        options[name] = read_option(metric, name, value)
+    return MetricSpec(metric, options, frozenset(given))
+
+
+def read_written_options(
+    text: str, registry: Registry[Entry], options: Mapping[str, Any]
+) -> tuple[Entry, dict[str, Any]]:
+    """Read an entry's name with options in brackets, and further options by name.
+
+    Parameters
+    ----------
+    text : str
+        ``"CKA[kernel=rbf]"``.
+    registry : Registry
+        Of entries with ``name``, ``options`` and ``check``.
+    options : mapping
+        Options as values; they come after those in brackets.
+
+    Returns
+    -------
+    entry, options
+        Every option of the entry, defaults included.
+    """
+    entry, given = _split_text(text, registry)
+    settings = {name: option.default for name, option in entry.options.items()}
+    for name, value in {**given, **options}.items():
+        settings[name] = read_option(entry, name, value)
+    entry.check(settings)
+    return entry, settings
+
+
+def _split_text(text: str, registry: Registry[Entry]) -> tuple[Entry, dict[str, str]]:
+    """Give a registry's entry and the options, as text, that stand in its brackets."""
     match = re.fullmatch(r"\s*([\w-]+)\s*(?:\[(.*)\])?\s*", text)
     if not match:
         raise ValueError(
             f"metric: expected a name with options in brackets (cRSA[compare=spearman]), got "
             f"{text!r}."
         )
-    metric = METRICS[match[1]]
-    options = {name: option.default for name, option in metric.options.items()}
-    written: set[str] = set()
+    given: dict[str, str] = {}
     for item in filter(None, (match[2] or "").split(",")):
         name, equals, value = (part.strip() for part in item.partition("="))
         if not equals:
             raise ValueError(f"metric {text!r}: expected option=value in brackets, got {item!r}.")
-        options[name] = read_option(metric, name, value)
-        written.add(name)
-    return MetricSpec(metric, options, frozenset(written))
+        given[name] = value
+    return registry[match[1]], given
 
 
-def read_option(metric: Metric, name: str, value: Any) -> Any:
+def read_option(metric: HasOptions, name: str, value: Any) -> Any:
     """Read and check one option of a metric, given as text or as a value."""
     if name not in metric.options:
         raise unknown_name(f"option of {metric.name}", name, metric.options)

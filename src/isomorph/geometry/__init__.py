@@ -4,6 +4,7 @@ from isomorph.geometry.columns import NonFiniteError as NonFiniteError
 from isomorph.geometry.columns import Scaling as Scaling
 from isomorph.geometry.columns import as_tensor as as_tensor
 from isomorph.geometry.compare import COMPARISONS as COMPARISONS
+from isomorph.geometry.compare import Comparison as Comparison
 from isomorph.geometry.compare import compare_rdms as compare_rdms
 from isomorph.geometry.compare import unit_vectors as unit_vectors
 from isomorph.geometry.gram import Gram as Gram

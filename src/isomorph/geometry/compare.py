@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.stats
@@ -15,6 +16,36 @@ from isomorph.registry import Registry
 _TOLERANCE = 1e-6
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """A way to compare RDMs over their pairs of stimuli.
+
+    Parameters
+    ----------
+    compare : callable
+        ``compare(first, second)`` of RDM vectors, (n_first, n_pairs) and (n_second, n_pairs),
+        float64 and finite, gives (n_first, n_second). NaN where an RDM is undefined for it.
+    pool : callable
+        ``pool(vectors)`` of RDM vectors (n_rdms, n_pairs) gives the parts whose sum over RDMs is
+        the RDM that these agree with most (exactly, or as nearly as is known): (n_rdms, n_pairs).
+    range : (float, float)
+    summary, reference : str
+    transform : callable or None
+        For a correlation: what is done to the vectors (n_rdms, n_pairs) before they are centred,
+        scaled to length one and multiplied.
+    """
+
+    compare: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    pool: Callable[[np.ndarray], np.ndarray]
+    range: tuple[float, float]
+    summary: str
+    reference: str
+    transform: Callable[[np.ndarray], np.ndarray] | None = None
+
+
+COMPARISONS: Registry[Comparison] = Registry("RDM comparison")
+
+
 def _values(vectors: np.ndarray) -> np.ndarray:
     return vectors
 
@@ -23,10 +54,11 @@ def _average_ranks(vectors: np.ndarray) -> np.ndarray:
     return np.asarray(scipy.stats.rankdata(vectors, method="average", axis=-1), dtype=np.float64)
 
 
-# What is done to the dissimilarities of an RDM before they are correlated.
-COMPARISONS: Registry[Callable[[np.ndarray], np.ndarray]] = Registry("RDM comparison")
-COMPARISONS.add("pearson", _values)
-COMPARISONS.add("spearman", _average_ranks)
+def _correlation(method: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    def compare(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        return np.clip(unit_vectors(first, method) @ unit_vectors(second, method).T, -1, 1)
+
+    return compare
 
 
 def unit_vectors(vectors: ArrayLike, method: str = "pearson") -> np.ndarray:
@@ -49,7 +81,11 @@ def unit_vectors(vectors: ArrayLike, method: str = "pearson") -> np.ndarray:
     >>> bool(np.isclose(units[0] @ units[1], np.corrcoef([1, 2, 4], [3, 1, 1])[0, 1]))
     True
     """
-    transform = COMPARISONS[method]
+    transform = COMPARISONS[method].transform
+    if transform is None:
+        raise ValueError(
+            f"unit_vectors: {method!r} is not a correlation of transformed RDMs. Use compare_rdms."
+        )
     array = np.asarray(vectors, dtype=np.float64)
     rows = np.atleast_2d(array)
     units = np.full(rows.shape, np.nan)
@@ -61,6 +97,30 @@ def unit_vectors(vectors: ArrayLike, method: str = "pearson") -> np.ndarray:
     centred /= np.abs(centred).max(axis=1, keepdims=True)
     units[usable] = centred / np.linalg.norm(centred, axis=1, keepdims=True)
     return units.reshape(array.shape)
+
+
+COMPARISONS.add(
+    "pearson",
+    Comparison(
+        _correlation("pearson"),
+        lambda vectors: unit_vectors(vectors, "pearson"),
+        (-1.0, 1.0),
+        "Pearson correlation of the dissimilarities.",
+        "Kriegeskorte, Mur & Bandettini 2008, Front. Syst. Neurosci. 2:4",
+        transform=_values,
+    ),
+)
+COMPARISONS.add(
+    "spearman",
+    Comparison(
+        _correlation("spearman"),
+        _average_ranks,
+        (-1.0, 1.0),
+        "Pearson correlation of their average ranks.",
+        "Kriegeskorte, Mur & Bandettini 2008, Front. Syst. Neurosci. 2:4",
+        transform=_average_ranks,
+    ),
+)
 
 
 def compare_rdms(
@@ -107,10 +167,9 @@ def compare_rdms(
             f"({n_pairs[0]} pairs) and {n_stimuli[1]} ({n_pairs[1]} pairs). "
             "Take the stimuli that both have."
         )
-    units = [unit_vectors(vector, method) for vector in vectors]
-    if vectors[0].ndim == vectors[1].ndim == 1:
-        return float(np.clip(units[0] @ units[1], -1, 1))
-    return np.clip(np.atleast_2d(units[0]) @ np.atleast_2d(units[1]).T, -1, 1)
+    compare = COMPARISONS[method].compare
+    found = compare(np.atleast_2d(vectors[0]), np.atleast_2d(vectors[1]))
+    return float(found[0, 0]) if vectors[0].ndim == vectors[1].ndim == 1 else found
 
 
 def _as_vectors(rdm: ArrayLike, name: str) -> np.ndarray:

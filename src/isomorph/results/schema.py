@@ -40,7 +40,7 @@ DETAILS = (
     "reason",
     "fingerprint",
 )
-EXTRAS = ("ceiling_method", "alpha_at_edge", "score_spread")
+EXTRAS = ("ceiling_method", "alpha_at_edge", "score_spread", "larger_is_better")
 
 COLUMNS = REQUIRED + DETAILS + EXTRAS
 """All columns; statistics stand between ``fingerprint`` and ``ceiling_method``."""
@@ -71,6 +71,7 @@ SELECTIONS = ("stimuli", "subjects+stimuli", "folds", "in_sample")
 """
 
 INTEGERS = ("n_stimuli", "n_neuroids")
+BOOLEANS = ("larger_is_better",)
 FLOATS = (
     "score",
     "ceiling",
@@ -84,7 +85,7 @@ FLOATS = (
 STRINGS = tuple(
     name
     for name in dict.fromkeys(COLUMNS + NEUROID_COLUMNS)
-    if name not in INTEGERS + FLOATS and name != "model_layer_index"
+    if name not in (*INTEGERS, *FLOATS, *BOOLEANS, "model_layer_index")
 )
 
 
@@ -119,7 +120,7 @@ def make_results(rows: Iterable[Mapping[str, Any]], stats: Sequence[str] = ()) -
     ...        "model_layer_index": 0, "metric": "cRSA", "benchmark": "macaque_v4",
     ...        "region": "V4", "subj_id": "monkey", "cv_split": "test", "score": 0.2}
     >>> make_results([row]).shape
-    (1, 22)
+    (1, 23)
     """
     rows = [dict(row) for row in rows]
     columns = _ordered_columns(stats)
@@ -260,6 +261,9 @@ def _typed(name: str, values: list[Any], stats: Sequence[str]) -> pd.Series:
         return pd.Series(
             [None if _absent(value) else int(value) for value in values], dtype="Int64"
         )
+    if name in BOOLEANS:
+        # What does not say is a similarity, as every score was before there were distances.
+        return pd.Series([_absent(value) or bool(value) for value in values], dtype="bool")
     if name in FLOATS or name in stats:
         floats = [np.nan if value is None or value is pd.NA else float(value) for value in values]
         return pd.Series(floats, dtype="float64")

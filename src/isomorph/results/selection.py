@@ -55,7 +55,8 @@ def select_layers(
         fold k is chosen by the mean of the other folds, the scores of the folds are averaged,
         ``cv_split`` is ``folds``), then on ``all`` (chosen and reported in sample).
     value : str
-        The column whose maximum is taken.
+        The column whose best is taken: its maximum, or the minimum of the scores of distances
+        (rows whose ``larger_is_better`` is false).
     filters : mapping, optional
         Column to the value, or list of values, to keep; done first.
     report : str, optional
@@ -136,7 +137,7 @@ def mean_over_subjects(frame: pd.DataFrame) -> pd.DataFrame:
             continue
         if name == "n_neuroids":
             columns[name] = groups[name].sum(min_count=1)
-        elif pd.api.types.is_numeric_dtype(frame[name]) and name not in counted:
+        elif _is_number(frame[name]) and name not in counted:
             columns[name] = groups[name].mean()
         else:
             shared = groups[name].nunique(dropna=False) == 1
@@ -148,12 +149,21 @@ def mean_over_subjects(frame: pd.DataFrame) -> pd.DataFrame:
     return averaged.loc[:, [*frame.columns, "n_subjects", "score_sd"]]
 
 
+def _is_number(column: pd.Series) -> bool:
+    """Tell a column of numbers; pandas counts truth values among them."""
+    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+
+
 class _Table:
-    """The columns of a results table as arrays, for many small look-ups."""
+    """The columns of a results table as arrays, for many small look-ups.
+
+    `value` is turned so that the largest is the best; times `sign` it is what the table says.
+    """
 
     def __init__(self, frame: pd.DataFrame, value: str) -> None:
         self.frame = frame
-        self.value = frame[value].to_numpy(dtype=float, na_value=np.nan)
+        self.sign = _signs(frame, value)
+        self.value = self.sign * frame[value].to_numpy(dtype=float, na_value=np.nan)
         self.score = frame["score"].to_numpy(dtype=float, na_value=np.nan)
         self.split = frame["cv_split"].to_numpy(dtype=object)
         self.name = frame["model_layer"].to_numpy(dtype=object)
@@ -232,7 +242,7 @@ def _held_out(found: _Group, group: list[str], criterion: str, report: str) -> d
         row |= {"cv_split": report, "reason": f"the chosen layer has no {report!r} row"}
     if criterion == report:
         row["selection"] = "in_sample"
-    row["selection_score"] = float(scores[best])
+    row["selection_score"] = float(scores[best] * table.sign[found.rows[criterion][best]])
     row["neighbourhood"] = found.neighbourhood(best)
     return row
 
@@ -261,7 +271,8 @@ def _over_folds(found: _Group, group: list[str], folds: list[str]) -> dict[Any, 
     row = _averaged(found, rows, layer, folds)
     if silent:
         row["reason"] = f"no layer has a score in {', '.join(silent)}: averaged over the others"
-    row["selection_score"] = float(others[np.arange(len(folds)), picks].mean())
+    sign = table.sign[found.where[0]]
+    row["selection_score"] = float(others[np.arange(len(folds)), picks].mean() * sign)
     row["layer_agreement"] = float(counts[layer] / len(folds))
     row["neighbourhood"] = found.neighbourhood(layer)
     return row
@@ -297,6 +308,14 @@ def _undefined(found: _Group, group: list[str], reason: str) -> dict[Any, Any]:
     given = frame["reason"].dropna()
     first = f" ({given.mode().iloc[0]})" if len(given) else ""
     return {**row, "score": np.nan, "reason": reason + first}
+
+
+def _signs(frame: pd.DataFrame, value: str) -> np.ndarray:
+    """-1 where the smallest score is the best, 1 elsewhere: (n_rows,)."""
+    if value not in SCORES or "larger_is_better" not in frame.columns:
+        return np.ones(len(frame))
+    larger = frame["larger_is_better"].to_numpy(dtype=bool, na_value=True)
+    return np.where(larger, 1.0, -1.0)
 
 
 def _first_best(scores: np.ndarray) -> int | None:

@@ -135,6 +135,7 @@ def result_row(
         "fingerprint": fingerprint,
         "ceiling_method": ceiling.method,
         "alpha_at_edge": score.alpha_at_edge,
+        "larger_is_better": spec.metric.larger_is_better,
         **statistics,
     }
 

@@ -73,7 +73,7 @@ def leave_one_subject_out_ceiling(
     >>> leave_one_subject_out_ceiling(np.array([[1.0, 2, 3], [1, 2, 3]])).lower.round(6)
     array([1., 1.])
     """
-    transform = COMPARISONS[compare]
+    pool = COMPARISONS[compare].pool
     vectors = np.asarray(rdm_vectors, dtype=float)
     if vectors.ndim != 2:
         raise ValueError(
@@ -89,7 +89,7 @@ def leave_one_subject_out_ceiling(
     if len(broken):
         reason = f"RDMs at positions {broken.tolist()} are constant or have undefined pairs"
         return SubjectCeilings(undefined, undefined.copy(), reason)
-    parts = unit_vectors(vectors) if compare == "pearson" else transform(vectors)
+    parts = pool(vectors)
     total = parts.sum(axis=0)
     pools = total - parts
     lower = np.array(
