@@ -107,87 +107,110 @@ def taps(
     RuntimeError
         From ``run``, if a layer does not appear, or not in its planned shape.
     """
-    wanted = {layer.key: layer for layer in layers}
     names = module_names(model.module)
+    reader = _Reader(model, layers, consume)
     paths = {layer.path for layer in layers}
-    calls: Counter[str] = Counter()
-    seen: set[tuple[str, int, str]] = set()
-    unsteady: list[str] = []
-    size = 0
-    owner = 0
-    consuming = False
-
-    def elsewhere() -> bool:
-        """Whether a call is none of the pass: another thread's, or made while an output is read."""
-        return consuming or threading.get_ident() != owner
-
-    def read(key: tuple[str, int, str], tensor: torch.Tensor) -> None:
-        nonlocal consuming
-        layer = wanted.get(key)
-        if layer is None:
-            return
-        consuming = True
-        try:
-            rows = _rows_of(layer, tensor.detach(), size)
-            if rows is None:
-                planned, got = _shown((size, *layer.shape)), _shown(tensor.shape)
-                unsteady.append(f"{layer.name} (planned {planned}, got {got})")
-            else:
-                consume(layer, rows)
-        finally:
-            consuming = False
-        seen.add(key)
-
-    def tap(path: str):
-        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-            if elsewhere():
-                return
-            call = calls[path]
-            calls[path] += 1
-            for leaf, tensor in leaves(output):
-                read((path, call, leaf), tensor)
-            if len(seen) == len(wanted):
-                raise _LastLayerReadError
-
-        return hook
-
-    def watch(path: str, op: str, call: int, tensor: torch.Tensor) -> None:
-        if elsewhere():
-            return
-        read((f"{path}:{op}", call, ""), tensor)
-        if len(seen) == len(wanted):
-            raise _LastLayerReadError
-
     with ExitStack() as stack:
         for module, path in names.items():
             if path in paths:
-                stack.callback(module.register_forward_hook(tap(path)).remove)
+                stack.callback(module.register_forward_hook(reader.hook(path)).remove)
         reset = None
         if any(":" in path for path in paths):
-            reset = stack.enter_context(watch_operations(model.module, names, watch))
+            reset = stack.enter_context(watch_operations(model.module, names, reader.operation))
 
         def run(batch: Batch) -> None:
-            nonlocal size, owner
-            owner = threading.get_ident()
-            calls.clear()
-            seen.clear()
-            unsteady.clear()
-            size = batch_size_of(batch)
             if reset is not None:
                 reset()
-            try:
-                model(batch)
-            except _LastLayerReadError:
-                return
-            finally:
-                # Also where the pass was ended early, and where it broke for that very reason.
-                if unsteady:
-                    raise RuntimeError(_unsteady_words(model, "changed their shape", unsteady))
-            missing = [layer.name for layer in layers if layer.key not in seen]
-            if missing:
-                raise AbsentLayersError(model, missing)
+            reader.run(batch)
 
         yield run
+
+
+class _Reader:
+    """Reads the wanted outputs of one forward pass after another, and counts what has come."""
+
+    def __init__(
+        self,
+        model: Model,
+        layers: Sequence[Layer],
+        consume: Callable[[Layer, torch.Tensor], None],
+    ) -> None:
+        self.model = model
+        self.wanted = {layer.key: layer for layer in layers}
+        self.consume = consume
+        self.calls: Counter[str] = Counter()
+        self.seen: set[tuple[str, int, str]] = set()
+        self.unsteady: list[str] = []
+        self.size = 0
+        self.owner = 0
+        self.consuming = False
+
+    def run(self, batch: Batch) -> None:
+        """Run one batch; stop after the last layer that is wanted."""
+        self.owner = threading.get_ident()
+        self.calls.clear()
+        self.seen.clear()
+        self.unsteady.clear()
+        self.size = batch_size_of(batch)
+        try:
+            self.model(batch)
+        except _LastLayerReadError:
+            return
+        finally:
+            # Also where the pass was ended early, and where it broke for that very reason.
+            if self.unsteady:
+                words = _unsteady_words(self.model, "changed their shape", self.unsteady)
+                raise RuntimeError(words)
+        missing = [layer.name for key, layer in self.wanted.items() if key not in self.seen]
+        if missing:
+            raise AbsentLayersError(self.model, missing)
+
+    def hook(self, path: str) -> Callable[[nn.Module, Any, Any], None]:
+        """Give the forward hook of the module at a path."""
+
+        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+            if self.elsewhere():
+                return
+            call = self.calls[path]
+            self.calls[path] += 1
+            for leaf, tensor in leaves(output):
+                self.read((path, call, leaf), tensor)
+            self.stop_after_last()
+
+        return hook
+
+    def operation(self, path: str, op: str, call: int, tensor: torch.Tensor) -> None:
+        """Read what an operation outside the leaf modules gave."""
+        if self.elsewhere():
+            return
+        self.read((f"{path}:{op}", call, ""), tensor)
+        self.stop_after_last()
+
+    def elsewhere(self) -> bool:
+        """Whether a call is none of the pass: another thread's, or made while an output is read."""
+        return self.consuming or threading.get_ident() != self.owner
+
+    def read(self, key: tuple[str, int, str], tensor: torch.Tensor) -> None:
+        """Hand a wanted output on, if it is as planned."""
+        layer = self.wanted.get(key)
+        if layer is None:
+            return
+        self.consuming = True
+        try:
+            rows = _rows_of(layer, tensor.detach(), self.size)
+            if rows is None:
+                planned, got = _shown((self.size, *layer.shape)), _shown(tensor.shape)
+                self.unsteady.append(f"{layer.name} (planned {planned}, got {got})")
+            else:
+                self.consume(layer, rows)
+        finally:
+            self.consuming = False
+        self.seen.add(key)
+
+    def stop_after_last(self) -> None:
+        """End the forward pass when nothing more is wanted."""
+        if len(self.seen) == len(self.wanted):
+            raise _LastLayerReadError
 
 
 def _rows_of(layer: Layer, output: torch.Tensor, size: int) -> torch.Tensor | None:
@@ -252,55 +275,7 @@ def run_pass(
     echoes = [
         layer for layer in plan.layers if layer.duplicate_of in sinks and not layer.same_tensor_as
     ]
-    echo = Echo({layer.duplicate_of for layer in echoes})
-    step = Step(torch.empty(0), 0)
-
-    def consume(layer: Layer, rows: torch.Tensor) -> None:
-        if layer.duplicate_of:
-            try:
-                same = echo.same(layer, rows)
-            except KeyError:
-                words = _unsteady_words(model, "came in another order", [layer.name])
-                raise RuntimeError(words) from None
-            if not same:
-                raise FalseDuplicateError(layer)
-            return
-        echo.hear(layer, rows)
-        if reducers is not None:
-            rows = reducers[layer.name](rows, step.mask)
-        if step.sizes is not None and inputs.grouping is not None:
-            rows = inputs.grouping.apply(rows, step.sizes)
-        for sink in sinks[layer.name]:
-            sink.take(step.start, rows)
-
-    def go(run: Callable[[Batch], None], work: Step) -> None:
-        nonlocal step
-        step = work
-        try:
-            run(fresh_on(work.inputs, settings.device, channels_last=settings.channels_last))
-            return
-        except torch.cuda.OutOfMemoryError as error:
-            reason = str(error).partition(".")[0]
-        finally:
-            echo.clear()
-        # Outside the handler: inside it, the error would hold on to the batch's memory.
-        if work.n_rows < 2:
-            raise RuntimeError(
-                f"{model.uid}: expected room on {settings.device} for a batch of "
-                f"{work.n_stimuli}{' (a group is never cut)' if work.sizes else ''}, got {reason}. "
-                f"Lower memory_limit=, use precision='bfloat16', or device='cpu'."
-            )
-        torch.cuda.empty_cache()
-        logger.warning(
-            "%s: out of memory on %s with %d stimuli a batch; going on with %d.",
-            model.uid,
-            settings.device,
-            work.n_stimuli,
-            work.halves()[0].n_stimuli,
-        )
-        for half in work.halves():
-            go(run, half)
-
+    kept = _Kept(model, inputs, sinks, reducers, Echo({layer.duplicate_of for layer in echoes}))
     with (
         ready(
             model,
@@ -312,10 +287,81 @@ def run_pass(
         # Not inference_mode: what a model keeps of its forward pass (masks, tables) could never be
         # trained with again, and what uses gradients inside could not run.
         torch.no_grad(),
-        taps(model, [*layers, *echoes], consume) as run,
+        taps(model, [*layers, *echoes], kept.consume) as run,
     ):
         for work in inputs.steps(start):
             if stop is not None and work.start >= stop:
                 break
-            go(run, work)
+            _run_step(run, work, kept, settings)
             tick(work.n_stimuli)
+
+
+class _Kept:
+    """What is done with each layer's rows of the step that is running."""
+
+    def __init__(
+        self,
+        model: Model,
+        inputs: Inputs,
+        sinks: Mapping[str, Sequence[Sink]],
+        reducers: Mapping[str, Reducer] | None,
+        echo: Echo,
+    ) -> None:
+        self.model = model
+        self.grouping = inputs.grouping
+        self.sinks = sinks
+        self.reducers = reducers
+        self.echo = echo
+        self.step = Step(torch.empty(0), 0)
+
+    def consume(self, layer: Layer, rows: torch.Tensor) -> None:
+        """Reduce, group and sink a layer's rows; compare those of a duplicate."""
+        if layer.duplicate_of:
+            self._check_duplicate(layer, rows)
+            return
+        self.echo.hear(layer, rows)
+        if self.reducers is not None:
+            rows = self.reducers[layer.name](rows, self.step.mask)
+        if self.step.sizes is not None and self.grouping is not None:
+            rows = self.grouping.apply(rows, self.step.sizes)
+        for sink in self.sinks[layer.name]:
+            sink.take(self.step.start, rows)
+
+    def _check_duplicate(self, layer: Layer, rows: torch.Tensor) -> None:
+        try:
+            same = self.echo.same(layer, rows)
+        except KeyError:
+            words = _unsteady_words(self.model, "came in another order", [layer.name])
+            raise RuntimeError(words) from None
+        if not same:
+            raise FalseDuplicateError(layer)
+
+
+def _run_step(run: Callable[[Batch], None], work: Step, kept: _Kept, settings: RunSettings) -> None:
+    """Run one step; where the GPU has no room for it, its halves."""
+    kept.step = work
+    try:
+        run(fresh_on(work.inputs, settings.device, channels_last=settings.channels_last))
+        return
+    except torch.cuda.OutOfMemoryError as error:
+        reason = str(error).partition(".")[0]
+    finally:
+        kept.echo.clear()
+    # Outside the handler: inside it, the error would hold on to the batch's memory.
+    uid = kept.model.uid
+    if work.n_rows < 2:
+        raise RuntimeError(
+            f"{uid}: expected room on {settings.device} for a batch of "
+            f"{work.n_stimuli}{' (a group is never cut)' if work.sizes else ''}, got {reason}. "
+            f"Lower memory_limit=, use precision='bfloat16', or device='cpu'."
+        )
+    torch.cuda.empty_cache()
+    logger.warning(
+        "%s: out of memory on %s with %d stimuli a batch; going on with %d.",
+        uid,
+        settings.device,
+        work.n_stimuli,
+        work.halves()[0].n_stimuli,
+    )
+    for half in work.halves():
+        _run_step(run, half, kept, settings)
