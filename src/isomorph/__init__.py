@@ -14,29 +14,66 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from isomorph.alignment import calibrate_measure as calibrate_measure
+    from isomorph.alignment import cka_minibatch as cka_minibatch
+    from isomorph.alignment import compare_representations as compare_representations
+    from isomorph.alignment import fit_encoding as fit_encoding
     from isomorph.alignment import list_metrics as list_metrics
+    from isomorph.alignment import list_statistics as list_statistics
     from isomorph.alignment import score_arrays as score_arrays
+    from isomorph.alignment import stochastic_shape_distance as stochastic_shape_distance
     from isomorph.benchmarks import Benchmark as Benchmark
     from isomorph.benchmarks import list_benchmarks as list_benchmarks
     from isomorph.benchmarks import make_benchmark as make_benchmark
     from isomorph.benchmarks import simulate_benchmark as simulate_benchmark
+    from isomorph.encoding import SparseProjection as SparseProjection
+    from isomorph.encoding import TorchBandedRidgeCV as TorchBandedRidgeCV
+    from isomorph.encoding import TorchKernelRidgeCV as TorchKernelRidgeCV
+    from isomorph.encoding import TorchPCA as TorchPCA
+    from isomorph.encoding import TorchRidgeCV as TorchRidgeCV
+    from isomorph.encoding import banded_ridge as banded_ridge
+    from isomorph.encoding import partition_variance as partition_variance
+    from isomorph.encoding import product_measure as product_measure
     from isomorph.extraction import FeatureExtractor as FeatureExtractor
     from isomorph.extraction import Model as Model
     from isomorph.extraction import extract_features as extract_features
     from isomorph.extraction import load_features as load_features
+    from isomorph.geometry import FeatureWeightedRDM as FeatureWeightedRDM
+    from isomorph.geometry import FixedRDM as FixedRDM
+    from isomorph.geometry import InterpolateRDM as InterpolateRDM
+    from isomorph.geometry import SelectRDM as SelectRDM
+    from isomorph.geometry import WeightedRDM as WeightedRDM
+    from isomorph.geometry import average_rdms as average_rdms
     from isomorph.geometry import compare_rdms as compare_rdms
     from isomorph.geometry import compute_rdm as compute_rdm
+    from isomorph.geometry import crossvalidate_rdm_model as crossvalidate_rdm_model
+    from isomorph.geometry import join_rdms as join_rdms
+    from isomorph.geometry import noise_covariance as noise_covariance
+    from isomorph.geometry import principal_components as principal_components
+    from isomorph.geometry import rdm_stability as rdm_stability
+    from isomorph.geometry import second_order_rdm as second_order_rdm
+    from isomorph.geometry import transform_rdm as transform_rdm
     from isomorph.plots import plot_best as plot_best
     from isomorph.plots import plot_layers as plot_layers
+    from isomorph.plots import plot_mds as plot_mds
     from isomorph.plots import plot_rdm as plot_rdm
+    from isomorph.plots import plot_rdms as plot_rdms
+    from isomorph.plots import plot_second_order as plot_second_order
+    from isomorph.plots import plot_second_order_mds as plot_second_order_mds
     from isomorph.plots import plot_statistic as plot_statistic
     from isomorph.plots import show_sample as show_sample
+    from isomorph.results import from_rsatoolbox as from_rsatoolbox
     from isomorph.results import mean_over_subjects as mean_over_subjects
+    from isomorph.results import read_rdms as read_rdms
     from isomorph.results import read_results as read_results
     from isomorph.results import select_layers as select_layers
+    from isomorph.results import to_rsatoolbox as to_rsatoolbox
+    from isomorph.results import write_rdms as write_rdms
     from isomorph.results import write_results as write_results
+    from isomorph.scoring import calibrate as calibrate
     from isomorph.scoring import load_benchmark as load_benchmark
     from isomorph.scoring import score as score
+    from isomorph.scoring import stack_encoding as stack_encoding
     from isomorph.stimuli import as_stimuli as as_stimuli
     from isomorph.stimuli import from_class_folders as from_class_folders
     from isomorph.stimuli import from_files as from_files
@@ -63,44 +100,81 @@ __version__ = _version("isomorph")
 _ROOM_OF = {
     "Benchmark": "benchmarks",
     "FeatureExtractor": "extraction",
+    "FeatureWeightedRDM": "geometry",
+    "FixedRDM": "geometry",
     "ImagePreprocess": "zoo",
+    "InterpolateRDM": "geometry",
     "Model": "extraction",
+    "SelectRDM": "geometry",
+    "SparseProjection": "encoding",
+    "TorchBandedRidgeCV": "encoding",
+    "TorchKernelRidgeCV": "encoding",
+    "TorchPCA": "encoding",
+    "TorchRidgeCV": "encoding",
+    "WeightedRDM": "geometry",
     "add_head": "zoo",
     "as_model": "zoo",
     "as_stimuli": "stimuli",
+    "average_rdms": "geometry",
+    "banded_ridge": "encoding",
+    "calibrate": "scoring",
+    "calibrate_measure": "alignment",
+    "cka_minibatch": "alignment",
     "compare_rdms": "geometry",
+    "compare_representations": "alignment",
     "compute_rdm": "geometry",
     "contrasts": "zoo",
+    "crossvalidate_rdm_model": "geometry",
     "extract_features": "extraction",
+    "fit_encoding": "alignment",
     "from_class_folders": "stimuli",
     "from_files": "stimuli",
     "from_folder": "stimuli",
     "from_frame": "stimuli",
     "from_hdf5": "stimuli",
     "from_huggingface": "stimuli",
+    "from_rsatoolbox": "results",
     "from_texts": "stimuli",
     "from_videos": "stimuli",
     "glocal": "zoo",
+    "join_rdms": "geometry",
     "list_benchmarks": "benchmarks",
     "list_metrics": "alignment",
     "list_models": "zoo",
+    "list_statistics": "alignment",
     "load_benchmark": "scoring",
     "load_features": "extraction",
     "load_model": "zoo",
     "make_benchmark": "benchmarks",
     "mean_over_subjects": "results",
+    "noise_covariance": "geometry",
+    "partition_variance": "encoding",
     "plot_best": "plots",
     "plot_layers": "plots",
+    "plot_mds": "plots",
     "plot_rdm": "plots",
+    "plot_rdms": "plots",
+    "plot_second_order": "plots",
+    "plot_second_order_mds": "plots",
     "plot_statistic": "plots",
+    "principal_components": "geometry",
     "procedural_images": "stimuli",
+    "product_measure": "encoding",
+    "rdm_stability": "geometry",
+    "read_rdms": "results",
     "read_results": "results",
     "register_model": "zoo",
     "score": "scoring",
     "score_arrays": "alignment",
+    "second_order_rdm": "geometry",
     "select_layers": "results",
     "show_sample": "plots",
     "simulate_benchmark": "benchmarks",
+    "stack_encoding": "scoring",
+    "stochastic_shape_distance": "alignment",
+    "to_rsatoolbox": "results",
+    "transform_rdm": "geometry",
+    "write_rdms": "results",
     "write_results": "results",
 }
 __all__ = ["__version__", *_ROOM_OF]  # pyright: ignore[reportUnsupportedDunderAll]

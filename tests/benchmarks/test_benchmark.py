@@ -410,7 +410,7 @@ def test_a_neuroid_is_in_one_block_only() -> None:
 
 def test_other_mistakes_say_what_to_do() -> None:
     stimuli = images(names(4))
-    with pytest.raises(ValueError, match="expected responses or RDMs, got neither"):
+    with pytest.raises(ValueError, match="expected responses or RDMs, or labels of"):
         Benchmark("own", stimuli)
     with pytest.raises(ValueError, match=r"RDMs of the 3 stimuli, got RDMs of 4"):
         make_benchmark(stimuli=images(names(3)), rdm_set=with_rdms().rdm_set)

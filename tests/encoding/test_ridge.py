@@ -62,9 +62,9 @@ def test_equals_sklearn_ridgecv(p: int, centred: bool) -> None:
     np.testing.assert_array_equal(fit.alphas, model.alpha_)
     np.testing.assert_array_equal(fit.grid[fit.alpha_index], model.alpha_)
     assert len(set(fit.alphas)) > 2
-    np.testing.assert_allclose(fit.loo_score, model.best_score_, rtol=1e-6)
+    np.testing.assert_allclose(fit.cv_score, model.best_score_, rtol=1e-6)
     errors = np.take_along_axis(model.cv_results_, fit.alpha_index[None, :, None], axis=2)[..., 0]
-    np.testing.assert_allclose((y - fit.loo_predictions) ** 2, errors, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose((y - fit.cv_predictions) ** 2, errors, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(fit.predictions, model.predict(x_test), rtol=1e-6)
 
 
@@ -72,7 +72,7 @@ def test_equals_sklearn_ridgecv(p: int, centred: bool) -> None:
 def test_leave_one_out_equals_the_explicit_loop(alpha: float) -> None:
     x, _, y = problem(n=20, p=60)
     fit = ridge_loo(x @ x.T, y, [alpha])
-    np.testing.assert_allclose(fit.loo_predictions, loo_pearson(x, y, alpha), rtol=1e-6)
+    np.testing.assert_allclose(fit.cv_predictions, loo_pearson(x, y, alpha), rtol=1e-6)
 
 
 def test_pearson_criterion_picks_the_largest_loo_correlation() -> None:
@@ -80,8 +80,8 @@ def test_pearson_criterion_picks_the_largest_loo_correlation() -> None:
     fit = ridge_loo(x @ x.T, y, ALPHAS, criterion="pearson")
     table = np.array([pearson_r(loo_pearson(x, y, alpha), y) for alpha in ALPHAS])
     np.testing.assert_array_equal(fit.alpha_index, table.argmax(axis=0))
-    np.testing.assert_allclose(fit.loo_score, table.max(axis=0), rtol=1e-6)
-    np.testing.assert_allclose(pearson_r(fit.loo_predictions, y), fit.loo_score, rtol=1e-10)
+    np.testing.assert_allclose(fit.cv_score, table.max(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(pearson_r(fit.cv_predictions, y), fit.cv_score, rtol=1e-10)
     assert (fit.alpha_index != ridge_loo(x @ x.T, y, ALPHAS).alpha_index).any()
 
 
@@ -103,8 +103,8 @@ def test_textbook_shortcut_on_a_centred_kernel_leaks_and_is_not_what_we_do() -> 
     leaky = y - inverse @ (y - y.mean(axis=0)) / inverse.diagonal()[:, None]
     assert np.median(pearson_r(leaky, y)) > 0.9  # of pure noise
     fit = ridge_loo(kernel, y, [alpha])
-    assert np.median(pearson_r(fit.loo_predictions, y)) < 0.3
-    np.testing.assert_allclose(fit.loo_predictions, loo_pearson(x, y, alpha), rtol=1e-4, atol=1e-6)
+    assert np.median(pearson_r(fit.cv_predictions, y)) < 0.3
+    np.testing.assert_allclose(fit.cv_predictions, loo_pearson(x, y, alpha), rtol=1e-4, atol=1e-6)
 
 
 def test_units_that_hardly_fire_explode_unless_the_spread_is_floored() -> None:
@@ -125,7 +125,7 @@ def test_units_that_hardly_fire_explode_unless_the_spread_is_floored() -> None:
         kernel, across = centre_kernels(gram, train, test)
         fit = ridge_loo(kernel, y[train], relative_alphas(kernel), kernel_test=across)
         medians[kind] = np.median(pearson_r(fit.predictions, y[test]))
-        assert np.median(pearson_r(fit.loo_predictions, y[train])) > 0.6  # sees nothing
+        assert np.median(pearson_r(fit.cv_predictions, y[train])) > 0.6  # sees nothing
     assert medians["floored"] > 0.7
     assert medians["standard"] < 0.3
 
@@ -172,7 +172,7 @@ def test_chunks_and_tensors_change_nothing(
         chunk_targets=3,
     )
     np.testing.assert_array_equal(whole.alpha_index, parts.alpha_index)
-    for field in ("loo_predictions", "predictions", "loo_score"):
+    for field in ("cv_predictions", "predictions", "cv_score"):
         np.testing.assert_allclose(getattr(whole, field), getattr(parts, field), rtol=1e-9)
     assert whole.edge_share == parts.edge_share
 
@@ -190,11 +190,11 @@ def test_constant_target_is_undefined_and_leaves_the_others() -> None:
     with_constant = y.copy()
     with_constant[:, 2] = 0.1
     fit = ridge_loo(x @ x.T, with_constant, ALPHAS, kernel_test=x_test @ x.T)
-    assert np.isnan(fit.loo_score[2])
+    assert np.isnan(fit.cv_score[2])
     assert np.isnan(fit.alphas[2])
     assert fit.alpha_index[2] == -1
     assert (fit.predictions[:, 2] == 0.1).all()
-    assert (fit.loo_predictions[:, 2] == 0.1).all()
+    assert (fit.cv_predictions[:, 2] == 0.1).all()
     others = np.delete(np.arange(6), 2)
     alone = ridge_loo(x @ x.T, y[:, others], ALPHAS)
     np.testing.assert_array_equal(fit.alphas[others], alone.alphas)
@@ -219,9 +219,9 @@ def test_silent_layer_predicts_the_mean(criterion: Literal["squared_error", "pea
     assert not kernel.any()
     fit = ridge_loo(kernel, y, relative_alphas(kernel), kernel_test=across, criterion=criterion)
     np.testing.assert_allclose(fit.predictions, np.tile(y.mean(axis=0), (12, 1)))
-    np.testing.assert_allclose(fit.loo_predictions, (y.sum(axis=0) - y) / 39)
+    np.testing.assert_allclose(fit.cv_predictions, (y.sum(axis=0) - y) / 39)
     assert np.isnan(fit.alphas).all()
-    assert np.isnan(fit.loo_score).all()
+    assert np.isnan(fit.cv_score).all()
     assert np.isnan(fit.edge_share)
     assert np.isnan(pearson_r(fit.predictions, y[:12])).all()
 
@@ -229,13 +229,13 @@ def test_silent_layer_predicts_the_mean(criterion: Literal["squared_error", "pea
 def test_interpolating_penalty_stays_finite() -> None:
     x, x_test, y = problem(n=20, p=60)
     fit = ridge_loo(x @ x.T, y, [1e-300, 1e-12], kernel_test=x_test @ x.T)
-    assert np.isfinite(fit.loo_predictions).all()
+    assert np.isfinite(fit.cv_predictions).all()
     expected = loo_pearson(x - x.mean(axis=0), y, 1e-9)
-    np.testing.assert_allclose(fit.loo_predictions, expected, rtol=1e-5)
+    np.testing.assert_allclose(fit.cv_predictions, expected, rtol=1e-5)
     # Fewer features than stimuli: least squares.
     kernel, across = x[:, :5] @ x[:, :5].T, x_test[:, :5] @ x[:, :5].T
     few = ridge_loo(kernel, y, [1e-300], kernel_test=across)
-    np.testing.assert_allclose(few.loo_predictions, loo_pearson(x[:, :5], y, 0.0), rtol=1e-6)
+    np.testing.assert_allclose(few.cv_predictions, loo_pearson(x[:, :5], y, 0.0), rtol=1e-6)
     least_squares = Ridge(alpha=0).fit(x[:, :5], y).predict(x_test[:, :5])
     np.testing.assert_allclose(few.predictions, least_squares, rtol=1e-6)
 
@@ -246,7 +246,7 @@ def test_ties_keep_the_smaller_penalty() -> None:
     for criterion in ("squared_error", "pearson"):
         fit = ridge_loo(x @ x.T, y, [1e-300, 2e-300], criterion=criterion)
         exact = ridge_loo(x @ x.T, y, [1e-300], criterion=criterion)
-        np.testing.assert_allclose(fit.loo_score, exact.loo_score)
+        np.testing.assert_allclose(fit.cv_score, exact.cv_score)
     kernel = np.diag([1.0, 1, 1, 1])
     y = np.array([[1.0], [-1], [1], [-1]])
     # With this kernel all leave-one-out predictions are the same at every penalty.
@@ -261,7 +261,7 @@ def test_relative_alphas_follow_the_scale_of_the_features() -> None:
     np.testing.assert_allclose(relative_alphas(kernel), PUBLISHED_ALPHAS / 5920 * mean_diagonal)
     first = ridge_loo(kernel, y, relative_alphas(kernel))
     second = ridge_loo(1e6 * kernel, y, relative_alphas(1e6 * kernel))
-    np.testing.assert_allclose(first.loo_predictions, second.loo_predictions, rtol=1e-9)
+    np.testing.assert_allclose(first.cv_predictions, second.cv_predictions, rtol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,15 @@ from isomorph.alignment.predictions import (
     ridge_predictions,
 )
 from isomorph.alignment.representation import Representation
-from isomorph.alignment.rsa import RDM_OPTIONS, normalise_rdm_score, rdm_ceiling, rdm_score
+from isomorph.alignment.rsa import (
+    PLAIN_DISTANCES,
+    RDM_OPTIONS,
+    normalise_rdm_score,
+    rdm_ceiling,
+    rdm_score,
+)
 from isomorph.encoding import SCORE_TYPES
-from isomorph.geometry import RDM_METHODS, upper_triangle
+from isomorph.geometry import upper_triangle
 from isomorph.resampling import Split
 
 
@@ -299,9 +305,7 @@ METRICS.add(
         ceiling=rdm_ceiling,
         normalise=normalise_rdm_score,
         options={
-            "distance": Option(
-                "pearson", tuple(RDM_METHODS), summary="dissimilarity of two stimuli"
-            ),
+            "distance": Option("pearson", PLAIN_DISTANCES, summary="dissimilarity of two stimuli"),
             **RDM_OPTIONS,
             **ENCODING_OPTIONS,
         },

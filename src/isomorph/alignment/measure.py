@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 
 from isomorph.alignment.ceilings import Ceiling
 from isomorph.alignment.measured import Measured, scale_responses
@@ -27,6 +26,13 @@ from isomorph.alignment.metric import (
     read_written_options,
     split_parts,
 )
+from isomorph.alignment.prepared import Prepared as Prepared
+from isomorph.alignment.prepared import UndefinedScoreError as UndefinedScoreError
+from isomorph.alignment.prepared import compare_prepared as compare_prepared
+from isomorph.alignment.prepared import finite_features as finite_features
+from isomorph.alignment.prepared import prepare_item as prepare_item
+from isomorph.alignment.prepared import value_of as value_of
+from isomorph.alignment.prepared import value_of_prepared as value_of_prepared
 from isomorph.alignment.representation import Representation
 from isomorph.extraction import FeaturesNeed, GramNeed, Need
 from isomorph.geometry import Gram, as_tensor, grams
@@ -53,13 +59,6 @@ RESPONSE_SCALE = Option(
 )
 
 
-class UndefinedScoreError(ValueError):
-    """Two representations that a measure says nothing of; its message is the reason in the table.
-
-    A lower-case clause without an end: "the layer's features are constant".
-    """
-
-
 @dataclass(frozen=True)
 class Measure:
     """A named comparison of two representations.
@@ -70,15 +69,16 @@ class Measure:
         As in metric strings, ``CKA``.
     compute : callable
         ``compute(first, second, **options)`` gives a float. The two are `Gram` or float64/float32
-        tensors (n_stimuli, n_features), as `needs` says, over the same stimuli in the same order;
-        they are never changed. Raises `UndefinedScoreError` where there is no value.
+        tensors (n_stimuli, n_features), as `needs` says, or what `prepare` made of them, over the
+        same stimuli in the same order; they are never changed. Raises `UndefinedScoreError` where
+        there is no value.
     needs : {"gram", "features"}
         ``"gram"`` wherever the Gram suffices: then a layer is never held whole.
     options : mapping of str to Option
     range : (float, float)
         Lowest and highest value with the default options.
     symmetric : bool
-        Whether exchanging the two leaves the value.
+        Whether exchanging the two leaves the value, whatever the options.
     invariances : frozenset of str
         Of `INVARIANCES`: changes of the *first* representation that leave the value with the
         default options (of either one if the measure is symmetric).
@@ -95,6 +95,18 @@ class Measure:
         As in `Metric`; None where no validated ceiling is known.
     check : callable
         ``check(options)`` raises for options that contradict one another.
+    prepare : callable or None
+        ``prepare(item, **options)`` does what needs one of the two alone (a centred Gram, its
+        eigenvectors), once for an item that is compared with many. May raise
+        `UndefinedScoreError`.
+    table : callable or None
+        ``table(firsts, seconds, **options)`` gives the (n_first, n_second) values of two sequences
+        of prepared items at once, for measures that are matrix products. NaN where undefined.
+    distance_forms : frozenset of str
+        Values of the option ``form`` that are distances, whatever the default is.
+    reorder : callable or None
+        ``reorder(content, order)`` gives what `prepare` would make of the item with its stimuli in
+        another order, by index arithmetic: permutation nulls use it.
     """
 
     name: str
@@ -112,6 +124,10 @@ class Measure:
     version: int = 1
     ceiling: Callable[..., Ceiling] | None = None
     check: Callable[[Mapping[str, Any]], None] = field(default=lambda _options: None)
+    prepare: Callable[..., Any] | None = None
+    table: Callable[..., np.ndarray] | None = None
+    distance_forms: frozenset[str] = frozenset()
+    reorder: Callable[[Any, np.ndarray], Any] | None = None
 
     def __post_init__(self) -> None:
         if self.needs not in NEEDS:
@@ -167,41 +183,29 @@ def compare_representations(
     """
     chosen, settings = read_written_options(measure, MEASURES, options)
     single = not (isinstance(first, list | tuple) or isinstance(second, list | tuple))
-    sides = [side if isinstance(side, list | tuple) else [side] for side in (first, second)]
-    prepared = [
-        [_prepared(item, chosen.needs, name) for item in side]
-        for side, name in zip(sides, ("first", "second"), strict=True)
-    ]
-    counts = {_n_stimuli(item) for side in prepared for item in side}
+    # The same list twice is prepared once, and half of a symmetric table is enough.
+    sides = [_side(first, "first", chosen, settings)]
+    sides.append(sides[0] if second is first else _side(second, "second", chosen, settings))
+    counts = {item.n_stimuli for side in sides for item in side}
     if len(counts) > 1:
         raise ValueError(
             f"compare_representations: expected the same stimuli on both sides, got "
             f"{sorted(counts)} stimuli. Take those that both have, in the same order."
         )
-    values = np.full((len(prepared[0]), len(prepared[1])), np.nan)
-    for i, one in enumerate(prepared[0]):
-        for j, other in enumerate(prepared[1]):
-            values[i, j], reason = value_of(chosen, one, other, settings)
-            if reason:
-                logger.warning("%s is undefined: %s.", chosen.name, reason)
+    values, reasons = compare_prepared(chosen, sides[0], sides[1], settings)
+    for reason, count in reasons.items():
+        logger.warning("%s is undefined for %d pairs: %s.", chosen.name, count, reason)
     return float(values[0, 0]) if single else values
 
 
-def value_of(
-    measure: Measure, first: Any, second: Any, options: Mapping[str, Any]
-) -> tuple[float, str]:
-    """Compute a measure; NaN and the reason where it is undefined."""
-    n_stimuli = _n_stimuli(first)
-    if n_stimuli < measure.min_stimuli:
-        return float("nan"), f"{n_stimuli} stimuli; {measure.name} needs {measure.min_stimuli}"
-    try:
-        value = float(measure.compute(first, second, **options))
-    except UndefinedScoreError as error:
-        return float("nan"), str(error)
-    return value, "" if np.isfinite(value) else f"{measure.name} gave {value}"
+def _side(items: Any, name: str, measure: Measure, options: Mapping[str, Any]) -> list[Prepared]:
+    # Prepared one by one: the Gram of an item is let go before that of the next is made.
+    listed = items if isinstance(items, list | tuple) else [items]
+    return [prepare_item(measure, as_needed(item, measure.needs, name), options) for item in listed]
 
 
-def _prepared(item: Any, needs: str, name: str) -> Any:
+def as_needed(item: Any, needs: str, name: str) -> Any:
+    """Give the Gram or the features of an item, as a measure needs it; see `Measure.needs`."""
     if isinstance(item, Gram):
         if needs == "gram":
             return item
@@ -216,24 +220,6 @@ def _prepared(item: Any, needs: str, name: str) -> Any:
             f"...), got {tuple(tensor.shape)}."
         )
     return grams(tensor)[0] if needs == "gram" else finite_features(tensor)
-
-
-def finite_features(features: torch.Tensor | ArrayLike) -> torch.Tensor:
-    """Features as a finite float tensor (n_stimuli, n_features); float64 stays."""
-    tensor = as_tensor(features).detach()  # pyright: ignore[reportArgumentType]
-    flat = tensor.reshape(len(tensor), -1)
-    flat = flat if flat.dtype == torch.float64 else flat.float()
-    bad = int((~torch.isfinite(flat)).sum())
-    if bad:
-        raise ValueError(
-            f"features: expected finite numbers, got {bad} of {flat.numel()} that are not. "
-            "Leave those stimuli out."
-        )
-    return flat
-
-
-def _n_stimuli(item: Gram | torch.Tensor) -> int:
-    return item.n_stimuli if isinstance(item, Gram) else len(item)
 
 
 def as_metric(measure: Measure) -> Metric:
@@ -274,6 +260,7 @@ def as_metric(measure: Measure) -> Metric:
         reference=measure.reference,
         check=measure.check,
         larger_is_better=measure.larger_is_better,
+        distance_forms=measure.distance_forms,
         axioms=measure.axioms,
     )
 
@@ -292,13 +279,12 @@ def _score(
     if not np.isfinite(values).all():
         reason = f"{measure.name} is not defined where responses are missing"
     else:
-        rows = measured.positions[part.rows]
-        if measure.needs == "gram":
-            pair = (layer.gram().subset(rows), measured.gram(group, part.rows, scale))
-        else:
-            responses = scale_responses(values, scale)
-            pair = (layer.features[torch.as_tensor(rows)], torch.from_numpy(responses))
-        value, reason = value_of(measure, *pair, options)
+        value, reason = value_of_prepared(
+            measure,
+            _layer_side(measure, layer, measured.positions[part.rows], options),
+            measured_side(measure, measured, group, part, scale, options),
+            options,
+        )
     return Score(
         region=group[0],
         subj_id=group[1],
@@ -309,6 +295,41 @@ def _score(
         selection=part.selection,
         reason=reason,
     )
+
+
+def _layer_side(
+    measure: Measure, layer: Representation, rows: np.ndarray, options: Mapping[str, Any]
+) -> Prepared:
+    """Give the prepared layer over some stimuli, which is the same for all regions and subjects."""
+    key = ("prepared", measure.name, rows.tobytes(), tuple(sorted(options.items())))
+    if key not in layer.memo:
+        if measure.needs == "gram":
+            item = layer.gram().subset(rows)
+        else:
+            item = finite_features(layer.features[torch.as_tensor(rows)])
+        layer.memo[key] = prepare_item(measure, item, options)
+    return layer.memo[key]
+
+
+def measured_side(
+    measure: Measure,
+    measured: Measured,
+    group: tuple[str, str],
+    part: Part,
+    scale: str,
+    options: Mapping[str, Any],
+) -> Prepared:
+    """Give the prepared responses of a group, which are the same for all layers."""
+    settings = tuple(sorted(options.items()))
+    key = ("prepared", measure.name, group, part.rows.tobytes(), scale, settings)
+    if key not in measured.memo:
+        if measure.needs == "gram":
+            item = measured.gram(group, part.rows, scale)
+        else:
+            values = measured.group_responses(group)[part.rows]
+            item = torch.from_numpy(scale_responses(values, scale))
+        measured.memo[key] = prepare_item(measure, item, options)
+    return measured.memo[key]
 
 
 def _no_ceiling(

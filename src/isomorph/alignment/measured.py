@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from isomorph.geometry import Gram, compute_rdm, grams, upper_triangle
+from isomorph.geometry import (
+    Gram,
+    UndefinedRDMError,
+    compute_rdm,
+    grams,
+    noise_covariance,
+    rdm_method,
+    upper_triangle,
+)
 
 GROUP = "group"
 
@@ -30,6 +38,11 @@ class Measured:
         Which neuroids belong to a region of a subject; regions may overlap.
     rdms : mapping of (region, subj_id) to (n, n) array
         Measured RDMs, where there are no responses.
+    labels : mapping of str to (n,) array
+        Classes of the stimuli by the name of the label; None where one is missing.
+    stimulus_groups : (n,) array or None
+        Which stimuli belong together (captions of one image, frames of one clip): folds inside the
+        training stimuli keep them whole.
     memo : dict
         What metrics share and need compute once: RDMs, reliabilities.
     """
@@ -40,6 +53,8 @@ class Measured:
     neuroid_ids: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=object))
     groups: Mapping[tuple[str, str], np.ndarray] = field(default_factory=dict)
     rdms: Mapping[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    labels: Mapping[str, np.ndarray] = field(default_factory=dict)
+    stimulus_groups: np.ndarray | None = None
     memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -49,8 +64,10 @@ class Measured:
 
     @property
     def kind(self) -> str:
-        """``"responses"`` or ``"rdms"``."""
-        return "responses" if self.responses is not None else "rdms"
+        """``"responses"``, ``"rdms"`` or ``"labels"``."""
+        if self.responses is not None:
+            return "responses"
+        return "labels" if self.labels and not self.rdms else "rdms"
 
     def group_responses(self, group: tuple[str, str]) -> np.ndarray:
         """Mean responses (n, neuroids of the group)."""
@@ -73,7 +90,9 @@ class Measured:
         rows : int array
             Which stimuli of the block.
         distance : str
-            As in `compute_rdm`; RDMs that were given as such keep theirs.
+            As in `compute_rdm`; RDMs that were given as such keep theirs. Distances that need
+            noise take it from the repeats of these stimuli (shrunk to its diagonal) and are per
+            feature; those that are cross-validated take the repeats themselves.
         response_scale : str
             ``"zscore"`` z-scores each neuroid over these stimuli first, so that neuroids with
             large responses do not rule the pattern; ``"none"`` takes responses as they are.
@@ -81,16 +100,43 @@ class Measured:
         Returns
         -------
         (n_pairs,) float64 array
+
+        Raises
+        ------
+        UndefinedRDMError
+            If the responses have no such RDM: no repeats, negative rates.
         """
         key = (group, rows.tobytes(), distance, response_scale)
         if key not in self.memo:
             if self.kind == "rdms":
                 found = upper_triangle(self.rdms[group][np.ix_(rows, rows)])
+            elif needs_repeats(distance):
+                found = upper_triangle(self._rdm_of_repeats(group, rows, distance))
             else:
                 values = scale_responses(self.group_responses(group)[rows], response_scale)
                 found = upper_triangle(response_rdm(values, distance))
             self.memo[key] = found
         return self.memo[key]
+
+    def _rdm_of_repeats(
+        self, group: tuple[str, str], rows: np.ndarray, distance: str
+    ) -> np.ndarray:
+        """RDM that takes noise from repeats, or the repeats themselves.
+
+        Scaling each neuroid changes none that is normalised by the noise.
+        """
+        if self.repeats is None:
+            raise UndefinedRDMError(f"{distance} needs repeats, and the responses have none")
+        repeats = self.repeats[rows][:, :, self.groups[group]]
+        method = rdm_method(distance)
+        once = int((np.isfinite(repeats).all(axis=2).sum(axis=1) < 2).sum())
+        if method.needs == "repeats" and once:
+            raise UndefinedRDMError(
+                f"{distance} needs two repeats of every stimulus, {once} of {len(rows)} have fewer"
+            )
+        noise = None if method.noise == "none" else noise_covariance(repeats)
+        values = repeats if method.needs == "repeats" else self.group_responses(group)[rows]
+        return compute_rdm(values, distance, noise=noise, per_feature=True)
 
     def gram(self, group: tuple[str, str], rows: np.ndarray, response_scale: str = "none") -> Gram:
         """Gram of a region of a subject over some stimuli of the block; responses finite."""
@@ -99,6 +145,12 @@ class Measured:
             values = scale_responses(self.group_responses(group)[rows], response_scale)
             self.memo[key] = grams(values)[0]
         return self.memo[key]
+
+
+def needs_repeats(distance: str) -> bool:
+    """Tell whether the RDM of responses by this distance is made with their repeats."""
+    method = rdm_method(distance)
+    return method.needs == "repeats" or method.noise != "none"
 
 
 def scale_responses(values: np.ndarray, scale: str) -> np.ndarray:

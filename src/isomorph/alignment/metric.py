@@ -140,7 +140,7 @@ class Metric:
         ``normalise(score, ceiling, options)`` gives the normalised score.
     options : mapping of str to Option
     data : frozenset of str
-        Kinds of measurements it can score: ``"responses"``, ``"rdms"``.
+        Kinds of measurements it can score: ``"responses"``, ``"rdms"``, ``"labels"``.
     range : (float, float)
         Lowest and highest score.
     symmetric : bool
@@ -159,7 +159,10 @@ class Metric:
     check : callable
         ``check(options)`` raises for options that contradict one another.
     larger_is_better : bool
-        False for distances: their best layer is the one with the lowest score.
+        False for distances: their best layer is the one with the lowest score. With the default
+        options; `MetricSpec.larger_is_better` heeds the others.
+    distance_forms : frozenset of str
+        Values of the option ``form`` that make the score a distance.
     axioms : frozenset of str
         ``"identity"``, ``"symmetry"``, ``"triangle"``: what a distance holds of a metric space.
     """
@@ -182,6 +185,7 @@ class Metric:
     normalise_neuroids: Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]] | None = None
     check: Callable[[Mapping[str, Any]], None] = lambda _options: None
     larger_is_better: bool = True
+    distance_forms: frozenset[str] = frozenset()
     axioms: frozenset[str] = frozenset()
 
 
@@ -219,6 +223,13 @@ class MetricSpec:
             return self.metric.name
         inside = ",".join(f"{name}={_write(value)}" for name, value in changed.items())
         return f"{self.metric.name}[{inside}]"
+
+    @property
+    def larger_is_better(self) -> bool:
+        """Whether larger is better with these options: ``form=angular`` makes a distance."""
+        if self.metric.distance_forms:
+            return self.options["form"] not in self.metric.distance_forms
+        return self.metric.larger_is_better
 
     def with_defaults(self, **options: Any) -> MetricSpec:
         """Set options that the metric has and that its string does not write."""

@@ -15,13 +15,43 @@ from isomorph.geometry import (
     NonFiniteError,
     Scaling,
     as_tensor,
+    compute_rdm,
     grams,
     moments_of,
     project,
     rdm_from_gram,
+    rdm_method,
     sparse_projection_matrix,
     upper_triangle,
 )
+
+# What a layer, which is measured once and without noise, takes where responses take the key.
+_WITHOUT_NOISE = {
+    "mahalanobis": "euclidean",
+    "sqmahalanobis": "sqeuclidean",
+    "crossnobis": "sqeuclidean",
+    "poisson_cv": "poisson",
+}
+
+
+def layer_distance(distance: str) -> tuple[str, bool]:
+    """Name the dissimilarity of a layer's stimuli where responses take `distance`.
+
+    Returns
+    -------
+    method : str
+        The same, or, where it needs noise or repeats, what it estimates.
+    per_feature : bool
+        Whether it is divided by the number of features: where it stands for another.
+    """
+    method = _WITHOUT_NOISE.get(distance, distance)
+    return method, method != distance and rdm_method(method).per_feature is not None
+
+
+def layer_need(distance: str) -> Need:
+    """Tell what `Representation.rdm` must have of a layer for a distance."""
+    method, _ = layer_distance(distance)
+    return GramNeed() if rdm_method(method).needs == "gram" else FeaturesNeed()
 
 
 class Representation:
@@ -58,6 +88,13 @@ class Representation:
         flat = tensor.reshape(len(tensor), -1)
         return cls({FeaturesNeed(): flat}, len(flat))
 
+    def apart(self) -> Representation:
+        """The same layer with a memo of its own: what is kept for a passing use goes with it."""
+        other = Representation({}, self.n_stimuli)
+        other._given, other.undefined = self._given, self.undefined
+        other.memo = dict(self.memo)
+        return other
+
     @property
     def features(self) -> torch.Tensor:
         """The raw features, (n_stimuli, n_features)."""
@@ -92,8 +129,19 @@ class Representation:
         return self._given[need]
 
     def rdm(self, rows: np.ndarray, distance: str = "pearson") -> np.ndarray:
-        """RDM over some stimuli, as its upper triangle (n_pairs,), float64."""
+        """RDM over some stimuli, as its upper triangle (n_pairs,), float64.
+
+        A distance that needs noise or repeats is replaced by what it estimates, per feature: see
+        `layer_distance`.
+        """
         key = ("rdm", rows.tobytes(), distance)
         if key not in self.memo:
-            self.memo[key] = upper_triangle(rdm_from_gram(self.gram(), distance, indices=rows))
+            method, per_feature = layer_distance(distance)
+            if rdm_method(method).needs == "gram":
+                gram = self.gram()
+                rdm = rdm_from_gram(gram, method, per_feature=per_feature, indices=rows)
+            else:
+                index = torch.as_tensor(rows, device=self.features.device)
+                rdm = compute_rdm(self.features[index], method, per_feature=per_feature)
+            self.memo[key] = upper_triangle(rdm)
         return self.memo[key]

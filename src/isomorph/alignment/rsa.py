@@ -10,18 +10,36 @@ import numpy as np
 from isomorph.alignment.ceilings import (
     Ceiling,
     leave_one_subject_out_ceiling,
-    rdm_split_half_ceiling,
+    rdm_repeats_ceiling,
 )
-from isomorph.alignment.measured import GROUP, Measured
+from isomorph.alignment.measured import GROUP, Measured, needs_repeats
 from isomorph.alignment.metric import METRICS, Metric, Option, Part, Score, is_fold, split_parts
-from isomorph.alignment.representation import Representation
-from isomorph.extraction import GramNeed, Need
-from isomorph.geometry import COMPARISONS, RDM_METHODS, compare_rdms
+from isomorph.alignment.representation import Representation, layer_need
+from isomorph.extraction import Need
+from isomorph.geometry import (
+    COMPARISONS,
+    RDM_METHODS,
+    UndefinedRDMError,
+    compare_rdms,
+    rdm_method,
+)
 from isomorph.resampling import Split, is_swapped
 
 # A correlation over fewer pairs than this says nothing; 4 stimuli give 6 pairs.
 MIN_STIMULI = 4
 MIN_NEUROIDS = 3
+
+
+def _read_distance(text: str) -> str:
+    """The registered name: ``correlation`` is ``pearson``."""
+    found = rdm_method(text)
+    return next(name for name, method in RDM_METHODS.items() if method is found)
+
+
+PLAIN_DISTANCES = tuple(
+    name for name, method in RDM_METHODS.items() if not (needs_repeats(name) or method.rates)
+)
+"""Distances that any features have, negative ones too, with nothing beside them."""
 
 RDM_OPTIONS = {
     "compare": Option(
@@ -78,6 +96,9 @@ def crsa(
         Rows of `measured`.
     distance : str
         Dissimilarity of two stimuli, in the features and in the responses: see `compute_rdm`.
+        ``mahalanobis``, ``sqmahalanobis`` and ``crossnobis`` normalise the responses by the noise
+        between their repeats, and take the (squared) Euclidean distance, per feature, of the
+        layer, which has no noise; ``poisson_cv`` takes ``poisson`` of the layer.
     compare : str
         How two RDMs are compared over the pairs of stimuli: ``"pearson"``, ``"spearman"``.
     response_scale : str
@@ -93,9 +114,30 @@ def crsa(
     Kriegeskorte, Mur & Bandettini 2008, Frontiers in Systems Neuroscience 2:4.
     """
     for group, part in rdm_parts(measured, split):
-        target = _target_rdm(measured, group, part, distance, response_scale)
-        model_rdm = layer.rdm(measured.positions[part.rows], distance)
+        try:
+            target = target_rdm(measured, group, part, distance, response_scale)
+        except UndefinedRDMError as error:
+            yield _undefined(measured, group, part, f"the measured RDM: {error}")
+            continue
+        try:
+            model_rdm = layer.rdm(measured.positions[part.rows], distance)
+        except UndefinedRDMError as error:
+            yield _undefined(measured, group, part, f"the layer's RDM: {error}")
+            continue
         yield rdm_score(measured, group, part, model_rdm, target, compare)
+
+
+def _undefined(measured: Measured, group: tuple[str, str], part: Part, reason: str) -> Score:
+    return Score(
+        region=group[0],
+        subj_id=group[1],
+        cv_split=part.cv_split,
+        value=float("nan"),
+        n_stimuli=len(part.rows),
+        n_neuroids=len(measured.groups[group]) if measured.kind == "responses" else None,
+        selection=part.selection,
+        reason=reason.rstrip("."),
+    )
 
 
 def rdm_score(
@@ -143,7 +185,7 @@ def rdm_ceiling(
     *,
     seed: int = 0,
 ) -> Ceiling:
-    """Ceiling of an RDM score: split halves of the repeats, or the other subjects.
+    """Ceiling of an RDM score: from the repeats, or from the other subjects.
 
     Parameters
     ----------
@@ -153,7 +195,7 @@ def rdm_ceiling(
     options : mapping
         The metric's: ``distance``, ``compare``, ``response_scale``.
     seed : int
-        For the halves and the interval.
+        For the halves of the repeats, the simulated twin and the interval.
 
     Returns
     -------
@@ -163,7 +205,7 @@ def rdm_ceiling(
     if measured.kind == "responses":
         if measured.repeats is None:
             return _no_ceiling("one repetition: no split halves")
-        return rdm_split_half_ceiling(
+        return rdm_repeats_ceiling(
             measured.repeats[part.rows][:, :, measured.groups[group]],
             distance=options.get("distance", "pearson"),
             compare=options["compare"],
@@ -194,9 +236,10 @@ def _single_subjects(measured: Measured, region: str) -> list[str]:
     return [subject for name, subject in measured.rdms if name == region and subject != GROUP]
 
 
-def _target_rdm(
+def target_rdm(
     measured: Measured, group: tuple[str, str], part: Part, distance: str, response_scale: str
 ) -> np.ndarray:
+    """Give the measured RDM of a part: the subject's, or the mean of the others."""
     if part.of_others:
         others = [
             subject for subject in _single_subjects(measured, group[0]) if subject != group[1]
@@ -205,8 +248,16 @@ def _target_rdm(
     return measured.rdm(group, part.rows, distance=distance, response_scale=response_scale)
 
 
-def _needs(_n_stimuli: int, _train: np.ndarray, _options: Mapping[str, Any]) -> tuple[Need, ...]:
-    return (GramNeed(),)
+def _needs(_n_stimuli: int, _train: np.ndarray, options: Mapping[str, Any]) -> tuple[Need, ...]:
+    return (layer_need(options["distance"]),)
+
+
+def _check(options: Mapping[str, Any]) -> None:
+    if rdm_method(options["distance"]).rates and options["response_scale"] != "none":
+        raise ValueError(
+            f"metric: distance={options['distance']} compares rates, which are not negative, but "
+            f"response_scale={options['response_scale']} makes them so. Leave one of them out."
+        )
 
 
 METRICS.add(
@@ -220,10 +271,14 @@ METRICS.add(
         normalise=normalise_rdm_score,
         options={
             "distance": Option(
-                "pearson", tuple(RDM_METHODS), summary="dissimilarity of two stimuli"
+                "pearson",
+                (*RDM_METHODS, "correlation"),
+                read=_read_distance,
+                summary="dissimilarity of two stimuli",
             ),
             **RDM_OPTIONS,
         },
+        check=_check,
         data=frozenset({"responses", "rdms"}),
         range=(-1.0, 1.0),
         symmetric=True,

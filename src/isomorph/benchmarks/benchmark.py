@@ -14,6 +14,7 @@ from PIL import Image
 
 from isomorph.benchmarks.blocks import Block, RDMSet
 from isomorph.benchmarks.card import describe
+from isomorph.benchmarks.labels import label_columns
 from isomorph.registry import unknown_name
 from isomorph.stimuli import ImageSet, listing, positions_of
 from isomorph.storage import hash_array, hash_json
@@ -32,7 +33,8 @@ class Benchmark:
     name : str
         Stands in the results' column ``benchmark``.
     stimuli : ImageSet
-        Every stimulus that has data, in the order that RDMs follow.
+        Every stimulus that has data, in the order that RDMs follow. Columns of its table that
+        name classes are `labels`, which may be all that there is.
     blocks : tuple of Block
         Measured responses. One block where everybody saw the same stimuli; subjects who saw
         different ones are blocks of their own, so that no rectangle is filled with NaN. A neuroid
@@ -77,8 +79,10 @@ class Benchmark:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "blocks", tuple(self.blocks))
-        if not self.blocks and self.rdm_set is None:
-            raise ValueError(f"{self.name}: expected responses or RDMs, got neither.")
+        if not self.blocks and self.rdm_set is None and not self.labels:
+            raise ValueError(
+                f"{self.name}: expected responses or RDMs, or labels of the stimuli, got none."
+            )
         if self.blocks:
             check_stimuli(self.stimuli.ids, self.blocks)
             object.__setattr__(self, "neuroids", _checked_neuroids(self))
@@ -109,6 +113,13 @@ class Benchmark:
             f"{self.name}: expected one block of responses, got {len(self.blocks)}, whose subjects "
             f"saw different stimuli: use .blocks."
         )
+
+    @property
+    def labels(self) -> dict[str, np.ndarray]:
+        """Classes of the stimuli by the name of the label: text, None where one is missing."""
+        if "labels" not in self._cache:
+            self._cache["labels"] = label_columns(self.stimuli.metadata)
+        return self._cache["labels"]
 
     @property
     def regions(self) -> dict[str, np.ndarray]:
@@ -172,12 +183,15 @@ class Benchmark:
         chosen = self._stimulus_mask(stimuli)
         neuroids, blocks = self._select_blocks(kept_regions, kept_subjects, chosen)
         rdm_set = self._select_rdms(kept_regions, kept_subjects, chosen)
-        if not blocks and rdm_set is None:
+        labels_only = not self.blocks and self.rdm_set is None
+        if not blocks and rdm_set is None and not labels_only:
             raise ValueError(
                 f"{self.name}: no data of subjects {', '.join(kept_subjects)} in regions "
                 f"{', '.join(kept_regions)} for these stimuli."
             )
-        if rdm_set is None:  # stimuli that only left-out subjects saw go with them
+        if (
+            rdm_set is None and not labels_only
+        ):  # stimuli that only left-out subjects saw go with them
             seen = {name for block in blocks for name in block.stimulus_ids}
             chosen = np.array([name in seen for name in self.stimuli.ids]) & chosen
         columns = tuple(
@@ -195,7 +209,7 @@ class Benchmark:
         )
 
     def fingerprint(self) -> str:
-        """Hash stimuli (ids and content), responses, RDMs and neuroids; computed once."""
+        """Hash stimuli (ids and content), responses, RDMs, neuroids and labels; computed once."""
         if "fingerprint" not in self._cache:
             table = {
                 str(c): _hash_column(np.asarray(self.neuroids[c])) for c in self.neuroids.columns
@@ -207,6 +221,7 @@ class Benchmark:
                     "rdms": self.rdm_set.fingerprint() if self.rdm_set is not None else None,
                     "neuroids": table,
                     "regions": self.region_columns,
+                    "labels": {name: classes.tolist() for name, classes in self.labels.items()},
                 }
             )
         return self._cache["fingerprint"]

@@ -32,6 +32,8 @@ def describe(benchmark: Benchmark) -> str:
     ids = list(benchmark.stimuli.ids)
     names = " … ".join(ids if len(ids) < 3 else [ids[0], ids[-1]])
     lines += _entry("stimuli", f"{_count(len(ids), 'image')}, {names}")
+    labels = [f"{name} ({len(set(of))} classes)" for name, of in benchmark.labels.items()]
+    lines += _entry("labels", _shorten(labels))
     for block in benchmark.blocks:
         lines += _entry("responses", _block_line(block))
     if benchmark.rdm_set is not None:

@@ -14,6 +14,7 @@ import xarray as xr
 
 from isomorph.benchmarks.benchmark import Benchmark, boolean_columns, check_stimuli
 from isomorph.benchmarks.blocks import Block, RDMSet, make_block, neuroid_names
+from isomorph.benchmarks.labels import with_labels
 from isomorph.stimuli import ImageSet, as_stimuli
 from isomorph.stimuli.readers import IMAGE_SUFFIXES
 
@@ -28,6 +29,7 @@ def make_benchmark(
     regions: Regions = None,
     *,
     rdm_set: RDMSet | None = None,
+    labels: Any = None,
     name: str = "own data",
     subj_id: str = "subject1",
     on_missing: Literal["raise", "drop"] = "raise",
@@ -45,7 +47,7 @@ def make_benchmark(
         follow the stimuli; a DataFrame with stimulus ids as index (the images' ids, or all of them
         without the file suffix) and neuroids as columns; a DataArray as in `Block`; or blocks, one
         for each group of subjects that saw the same stimuli. NaN where a measurement is missing.
-        Not needed if there are RDMs.
+        Not needed if there are RDMs or labels.
     stimuli : ImageSet, folder, zip, paths, images or array
         Whatever `as_stimuli` takes.
     neuroids : DataFrame, optional
@@ -58,6 +60,10 @@ def make_benchmark(
         columns; without any, one region ``all``.
     rdm_set : RDMSet, optional
         Published RDMs over the stimuli.
+    labels : str, sequence, mapping or DataFrame, optional
+        Classes of the stimuli, for probes: a column of the stimuli's table, one class a stimulus,
+        or several such by name. By default those that the stimuli have (a set from class folders
+        has ``label``). Labels alone, without responses and RDMs, make a benchmark too.
     name, description, citation, licence, metadata
         As in `Benchmark`.
     subj_id : str
@@ -84,6 +90,8 @@ def make_benchmark(
     if stimuli is None:
         raise ValueError("stimuli: expected images (a folder, paths, an array …), got none.")
     images = as_stimuli(stimuli)
+    if labels is not None:
+        images = with_labels(images, labels)
     blocks = () if responses is None else _as_blocks(responses, images, neuroids)
     if blocks:
         images, blocks = _align(images, blocks, on_missing, rdm_set is not None)

@@ -314,13 +314,37 @@ def benchmarks(data: DataOption = None) -> None:
         show_table(frame[["benchmark", "kind", "n_stimuli", "available", "summary"]])
 
 
-@app.command()
-def metrics() -> None:
-    """List the metrics and their options."""
-    from isomorph.alignment import list_metrics
+metrics = typer.Typer(
+    invoke_without_command=True,
+    rich_markup_mode=None,
+    help="List the metrics, the methods they are made of, and the statistics of a layer.",
+)
+app.add_typer(metrics, name="metrics")
+
+
+@metrics.callback()
+def list_metrics_(
+    context: typer.Context,
+    reference: Annotated[
+        Path | None, typer.Option(help="Write the reference page to this Markdown file instead.")
+    ] = None,
+) -> None:
+    """List the metrics, the methods they are made of, and the statistics of a layer."""
+    if context.invoked_subcommand:
+        return
+    from isomorph.cli.metrics import run_metrics
 
     with plain_errors():
-        show_table(list_metrics()[["metric", "summary", "data", "options", "reference"]])
+        run_metrics(reference)
+
+
+@metrics.command("show")
+def show_metric_(name: Annotated[str, typer.Argument(help="cRSA, eReg, CKA, ...")]) -> None:
+    """Show one metric: options, range, invariances, source."""
+    from isomorph.cli.metrics import show_metric
+
+    with plain_errors():
+        show_metric(name)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,37 @@
-"""Ridge regression in its dual form, exact over all features, with exact leave-one-out."""
+"""Ridge regression with an intercept, its penalty chosen by exact leave-one-out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from isomorph.registry import unknown_name
-
-CRITERIA = ("squared_error", "pearson")
-_CHUNK_BYTES = 64_000_000
+from isomorph.encoding.selection import (
+    Criterion,
+    check_criterion,
+    choose,
+    criterion_scores,
+    grid_scores,
+)
+from isomorph.encoding.spectrum import (
+    CHUNK_BYTES,
+    Spectrum,
+    centred_targets,
+    centred_test_kernel,
+    dual_spectrum,
+    read_kernel,
+    read_penalties,
+    read_targets,
+    read_test_kernel,
+)
 
 
 @dataclass(frozen=True, eq=False)
 class RidgeFit:
-    """Ridge regression of t targets (neuroids), a penalty for each chosen by leave-one-out.
+    """Ridge regression of t targets (neuroids), its penalties chosen by cross-validation.
 
     Parameters
     ----------
@@ -26,25 +40,33 @@ class RidgeFit:
         that is zero. Predictions are then the training mean.
     alpha_index : np.ndarray of int, (t,)
         Its position in ``grid``; −1 where there is none.
-    loo_predictions : np.ndarray, (n_train, t)
-        Each training stimulus predicted from the others, in the units of the responses.
+    cv_predictions : np.ndarray, (n_train, t)
+        Each training stimulus predicted by a model that has not seen it (leave-one-out, or its
+        fold), in the units of the responses; NaN for a stimulus that no fold held out.
     predictions : np.ndarray, (n_test, t)
-        Test stimuli predicted from the training stimuli.
-    loo_score : np.ndarray, (t,)
-        The criterion at the chosen penalty, larger is better: minus the mean squared leave-one-out
-        error, or the Pearson r of leave-one-out predictions. NaN where no penalty was chosen.
+        Test stimuli predicted from all training stimuli.
+    cv_score : np.ndarray, (t,)
+        The criterion at the chosen penalty, larger is better: minus the mean squared error of the
+        held-out predictions, or their Pearson r. NaN where no penalty was chosen.
     edge_share : float
         Share of the targets with a penalty whose penalty is the first or last of the grid.
     grid : np.ndarray, (n_alphas,)
+    intercept : np.ndarray, (t,)
+        Mean of the training responses: the prediction for features at their training mean.
+    coefficients : np.ndarray or None
+        If asked for: in the dual form (n_train, t), in the primal form (p, t), for features that
+        are centred (and scaled) as in the fit.
     """
 
     alphas: np.ndarray
     alpha_index: np.ndarray
-    loo_predictions: np.ndarray
+    cv_predictions: np.ndarray
     predictions: np.ndarray
-    loo_score: np.ndarray
+    cv_score: np.ndarray
     edge_share: float
     grid: np.ndarray
+    intercept: np.ndarray
+    coefficients: np.ndarray | None = None
 
 
 def ridge_loo(
@@ -53,10 +75,12 @@ def ridge_loo(
     alphas: ArrayLike,
     *,
     kernel_test: np.ndarray | torch.Tensor | None = None,
-    criterion: Literal["squared_error", "pearson"] = "squared_error",
+    criterion: Criterion = "squared_error",
+    alpha_per_target: bool = True,
+    coefficients: bool = False,
     chunk_targets: int | None = None,
 ) -> RidgeFit:
-    """Ridge regression with an intercept, its penalty chosen per target by exact leave-one-out.
+    """Ridge regression in its dual form, its penalty chosen by exact leave-one-out.
 
     With K the centred training kernel and H = K(K + αI)⁻¹ + 11ᵀ/n, which refits the intercept too,
     the prediction of stimulus i from the others is yᵢ − (yᵢ − ŷᵢ)/(1 − Hᵢᵢ). One
@@ -76,6 +100,10 @@ def ridge_loo(
     criterion : {"squared_error", "pearson"}
         Smallest squared error, or largest Pearson r, of the leave-one-out predictions. Ties go to
         the smaller penalty.
+    alpha_per_target : bool
+        Whether each target has its own penalty, or all share the one that is best on average.
+    coefficients : bool
+        Whether to give the dual coefficients too.
     chunk_targets : int, optional
         How many targets at a time. Results do not depend on it beyond rounding.
 
@@ -98,159 +126,212 @@ def ridge_loo(
     --------
     >>> features = np.random.default_rng(0).standard_normal((20, 50))
     >>> fit = ridge_loo(features @ features.T, features[:, :3], [1, 10, 100])
-    >>> fit.loo_predictions.shape
+    >>> fit.cv_predictions.shape
     (20, 3)
     """
-    if criterion not in CRITERIA:
-        raise unknown_name("criterion", criterion, CRITERIA)
-    kernel, across, y, penalties = _checked(kernel_train, kernel_test, responses, alphas)
-    spectrum = _decompose(kernel, across, penalties)
-    n, t = y.shape
-    width = max(1, _CHUNK_BYTES // (8 * n)) if chunk_targets is None else chunk_targets
-    if width < 1:
-        raise ValueError(f"ridge_loo: expected chunk_targets of 1 or more, got {width}.")
-    parts = [_fit(spectrum, y[:, start : start + width], criterion) for start in range(0, t, width)]
-    grid = penalties.cpu().numpy()
-    index, loo, predictions, score = (
-        torch.cat([part[field] for part in parts], dim=-1).cpu().numpy() for field in range(4)
+    check_criterion(criterion)
+    kernel = read_kernel(kernel_train, "ridge_loo")
+    across = read_test_kernel(kernel_test, kernel, "ridge_loo")
+    y = read_targets(responses, kernel, "ridge_loo")
+    penalties = read_penalties(alphas, kernel.device, "ridge_loo")
+    spectrum = dual_spectrum(kernel)
+    return loo_fit(
+        spectrum,
+        centred_test_kernel(kernel, across) @ spectrum.vectors,
+        y,
+        penalties,
+        criterion,
+        alpha_per_target=alpha_per_target,
+        coefficients=coefficients,
+        chunk_targets=chunk_targets,
     )
-    chosen = index >= 0
-    at_edge = (index[chosen] == 0) | (index[chosen] == len(grid) - 1)
-    return RidgeFit(
-        alphas=np.where(chosen, grid[index], np.nan),
-        alpha_index=index,
-        loo_predictions=loo,
-        predictions=predictions,
-        loo_score=score,
-        edge_share=float(at_edge.mean()) if chosen.any() else float("nan"),
-        grid=grid,
+
+
+def loo_fit(
+    spectrum: Spectrum,
+    test: torch.Tensor,
+    y: torch.Tensor,
+    alphas: torch.Tensor,
+    criterion: str,
+    *,
+    alpha_per_target: bool,
+    coefficients: bool,
+    chunk_targets: int | None = None,
+) -> RidgeFit:
+    """Fit from a decomposition, dual or primal; ``test`` (m, r) is the test kernel × vectors."""
+    return assemble(
+        y,
+        LooSearch(spectrum, alphas, criterion),
+        Refit(spectrum, test, alphas, coefficients),
+        alpha_per_target=alpha_per_target,
+        chunks=target_chunks(y, chunk_targets),
     )
+
+
+class Search(Protocol):
+    """A way of holding stimuli out: its scores over a grid, and its errors."""
+
+    criterion: str
+
+    def prepare(self, centred: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Centred responses (n, t), and what follows from them linearly."""
+        ...
+
+    def scores(self, parts: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """The criterion of every penalty and target, (n_alphas, t)."""
+        ...
+
+    def errors(self, parts: tuple[torch.Tensor, ...], index: torch.Tensor) -> torch.Tensor:
+        """Held-out errors at each target's own penalty, (n, t); NaN where never held out."""
+        ...
+
+
+class LooSearch:
+    """Leave-one-out: for each penalty one matrix, times the components of the targets."""
+
+    def __init__(self, spectrum: Spectrum, alphas: torch.Tensor, criterion: str) -> None:
+        self.spectrum, self.criterion = spectrum, criterion
+        self._shrink, self._remainder = spectrum.shrink(alphas), spectrum.remainder(alphas)
+
+    def prepare(self, centred: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Responses, their components, and what no direction of the features can explain."""
+        components = self.spectrum.vectors.T @ centred
+        if self.spectrum.complete:
+            return centred, components
+        return centred, components, centred - self.spectrum.vectors @ components
+
+    def errors(self, parts: tuple[torch.Tensor, ...], index: torch.Tensor) -> torch.Tensor:
+        """Errors at each target's own penalty, (n, t)."""
+        _, components, *rest = parts
+        errors = self.spectrum.vectors @ (self._shrink[:, index] * components)
+        if rest:
+            errors += rest[0]
+        return errors.div_(self._remainder[:, index])
+
+    def scores(self, parts: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """The criterion of every penalty and target, (n_alphas, t)."""
+        return grid_scores(self._scores, parts, self.criterion)
+
+    def _scores(self, *parts: torch.Tensor) -> torch.Tensor:
+        centred, components, *rest = parts
+        found = centred.new_empty(self._shrink.shape[1], centred.shape[1])
+        for position in range(len(found)):
+            remainder = self._remainder[:, position, None]
+            maps = self.spectrum.vectors * self._shrink[:, position]
+            errors = maps.div_(remainder).to(centred.dtype) @ components
+            if rest:
+                errors.addcdiv_(rest[0], remainder.to(centred.dtype))
+            found[position] = criterion_scores(errors, centred, self.criterion)
+        return found
 
 
 @dataclass(frozen=True)
-class _Spectrum:
-    """The centred kernel's eigenvectors but the constant one, and what each penalty makes of them.
+class Refit:
+    """The model of all training stimuli at the chosen penalties.
 
-    vectors (n, n−1); shrink (n−1, n_alphas) is α/(λ+α), the share of a component that a penalty
-    leaves unexplained; remainder (n, n_alphas) is 1 − h − 1/n; weights (n−1, n_alphas) is 1/(λ+α);
-    test (m, n−1) is the test kernel times the vectors.
+    ``test`` (m, r) is the centred test kernel times the vectors.
     """
 
-    vectors: torch.Tensor
-    shrink: torch.Tensor
-    remainder: torch.Tensor
-    weights: torch.Tensor
+    spectrum: Spectrum
     test: torch.Tensor
-    silent: bool
+    alphas: torch.Tensor
+    coefficients: bool = False
+
+    def __call__(
+        self, parts: tuple[torch.Tensor, ...], index: torch.Tensor, same: bool
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Predictions about the mean (m, t), and the coefficients; 0 where the index is −1.
+
+        ``same`` says that the second of the parts are the components in this spectrum.
+        """
+        if not len(self.test) and not self.coefficients:
+            return parts[0][:0], None
+        spectrum = self.spectrum
+        components = parts[1] if same else spectrum.vectors.T @ parts[0]
+        weights = spectrum.inverse(self.alphas)[:, index.clamp(min=0)]
+        weights = weights.mul_(components).masked_fill_(index < 0, 0)
+        if not self.coefficients:
+            return self.test @ weights, None
+        if spectrum.directions is None:
+            return self.test @ weights, spectrum.vectors @ weights
+        singular = spectrum.values.sqrt()[:, None]
+        return self.test @ weights, spectrum.directions @ (singular * weights)
 
 
-def _decompose(kernel: torch.Tensor, across: torch.Tensor, alphas: torch.Tensor) -> _Spectrum:
-    """Centre the kernels, then one eigendecomposition for all penalties."""
-    n, eps = len(kernel), torch.finfo(torch.float64).eps
-    rows = kernel.mean(dim=0)
-    centred = kernel - rows[:, None] - rows[None, :] + rows.mean()
-    trace = float(centred.trace())
-    silent = trace <= 16 * eps * float(kernel.diagonal().abs().sum())
-    if silent:
-        centred, trace = torch.zeros_like(centred), 1.0
-    # Kernels that are centred already are left as they are by this.
-    test = across - across.mean(dim=1, keepdim=True) - rows + rows.mean()
-    # The constant vector is an eigenvector with eigenvalue 0, but mixes with other null vectors.
-    # Lifted above all others (the largest is at most the trace) it comes out alone and is dropped.
-    values, vectors = torch.linalg.eigh(centred + 2 * trace / n)
-    values, vectors = values[:-1], vectors[:, :-1]
-    # Eigenvalues within rounding of 0 are 0: a tiny penalty must not bring them to life.
-    null = values <= 2 * n * eps * trace
-    values = values.masked_fill(null, 0)[:, None]
-    shrink = alphas / (values + alphas)
-    return _Spectrum(
-        vectors=vectors,
-        shrink=shrink,
-        # Summed rather than subtracted from 1: it keeps its digits where the fit interpolates.
-        remainder=vectors.square() @ shrink,
-        weights=(1 / (values + alphas)).masked_fill(null[:, None], 0),
-        test=test @ vectors,
-        silent=silent,
-    )
+def target_chunks(y: torch.Tensor, width: int | None = None) -> list[slice]:
+    """Slices of the targets, a chunk of which takes some 64 MB."""
+    n, t = y.shape
+    width = max(1, CHUNK_BYTES // (8 * n)) if width is None else width
+    if width < 1:
+        raise ValueError(f"ridge: expected chunk_targets of 1 or more, got {width}.")
+    return [slice(start, start + width) for start in range(0, t, width)]
 
 
-def _fit(
-    spectrum: _Spectrum, y: torch.Tensor, criterion: str
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """alpha_index, loo_predictions, predictions and loo_score of one chunk of targets."""
-    constant = y.amin(dim=0) == y.amax(dim=0)
-    # The mean of a constant is rounded; the constant is not.
-    mean = torch.where(constant, y[0], y.mean(dim=0))
-    centred = y - mean
-    components = spectrum.vectors.T @ centred
-    best = torch.full_like(mean, -torch.inf)
+def assemble(
+    y: torch.Tensor,
+    search: Search,
+    refit: Refit,
+    *,
+    alpha_per_target: bool,
+    chunks: list[slice],
+    held_out: bool = True,
+) -> RidgeFit:
+    """Search the grid, choose, predict held-out and test stimuli; chunk after chunk of targets."""
+    centred, mean, constant = centred_targets(y)
+    undefined = constant | refit.spectrum.silent
+    same = isinstance(search, LooSearch)
+    shared = None
+    if not alpha_per_target:
+        found = [search.scores(search.prepare(centred[:, chunk])) for chunk in chunks]
+        shared = choose(torch.cat(found, dim=1), undefined, alpha_per_target=False)
     index = torch.full_like(mean, -1, dtype=torch.int64)
-    for position in range(spectrum.shrink.shape[1]):
-        errors = spectrum.vectors @ (spectrum.shrink[:, position, None] * components)
-        errors /= spectrum.remainder[:, position, None]
-        score = _criterion(errors, centred, criterion)
-        # Strictly better only: a tie stays with the smaller penalty.
-        better = score > best
-        best, index = torch.where(better, score, best), index.masked_fill(better, position)
-    undefined = constant | (index < 0) | spectrum.silent
-    chosen = index.clamp(min=0)
-    errors = spectrum.vectors @ (spectrum.shrink[:, chosen] * components)
-    errors /= spectrum.remainder[:, chosen]
-    predictions = mean + spectrum.test @ (spectrum.weights[:, chosen] * components)
-    return (
-        index.masked_fill(undefined, -1),
-        y - errors,
-        predictions,
-        best.masked_fill(undefined, torch.nan),
+    score = torch.full_like(mean, torch.nan)
+    left_out = torch.empty_like(y if held_out else y[:0])
+    predictions = y.new_empty(len(refit.test), y.shape[1])
+    coefficients = []
+    for chunk in chunks:
+        parts = search.prepare(centred[:, chunk])
+        table = search.scores(parts) if shared is None or not held_out else None
+        if shared is not None:
+            index[chunk] = shared[chunk]
+        elif table is not None:
+            index[chunk] = choose(table, undefined[chunk])
+        chosen = index[chunk].clamp(min=0)
+        if held_out:
+            errors = search.errors(parts, chosen)
+            torch.sub(y[:, chunk], errors, out=left_out[:, chunk])
+            # The search may have been in float32; what is reported is not.
+            score[chunk] = _reported(errors, parts[0], search.criterion)
+        elif table is not None:
+            score[chunk] = table.gather(0, chosen[None])[0]
+        predicted, found = refit(parts, index[chunk], same)
+        predictions[:, chunk] = predicted + mean[chunk]
+        if found is not None:
+            coefficients.append(found)
+    return RidgeFit(
+        **chosen_alphas(index.cpu().numpy(), refit.alphas.cpu().numpy()),
+        cv_predictions=left_out.cpu().numpy(),
+        predictions=predictions.cpu().numpy(),
+        cv_score=score.masked_fill(index < 0, torch.nan).cpu().numpy(),
+        intercept=mean.cpu().numpy(),
+        coefficients=torch.cat(coefficients, dim=1).cpu().numpy() if coefficients else None,
     )
 
 
-def _criterion(errors: torch.Tensor, centred: torch.Tensor, criterion: str) -> torch.Tensor:
-    """Score of leave-one-out errors per target, larger is better."""
-    if criterion == "squared_error":
-        return -errors.square().mean(dim=0)
-    predicted = centred - errors
-    predicted -= predicted.mean(dim=0)
-    lengths = torch.linalg.vector_norm(predicted, dim=0) * torch.linalg.vector_norm(centred, dim=0)
-    return (predicted * centred).sum(dim=0) / lengths
+def _reported(errors: torch.Tensor, centred: torch.Tensor, criterion: str) -> torch.Tensor:
+    covered = ~errors[:, 0].isnan()
+    if bool(covered.all()):
+        return criterion_scores(errors, centred, criterion)
+    return criterion_scores(errors[covered], centred[covered], criterion)
 
 
-def _checked(
-    kernel_train: np.ndarray | torch.Tensor,
-    kernel_test: np.ndarray | torch.Tensor | None,
-    responses: np.ndarray | torch.Tensor,
-    alphas: ArrayLike,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Kernels, responses and penalties as float64 tensors on the kernel's device."""
-    kernel = torch.as_tensor(kernel_train).detach().double()
-    n = len(kernel)
-    if kernel.shape != (n, n) or n < 2:
-        raise ValueError(
-            "ridge_loo: expected a training kernel of shape (n, n) with n of 2 or more, "
-            f"got {tuple(kernel.shape)}."
-        )
-    y = torch.as_tensor(responses).detach().to(kernel)
-    if y.ndim != 2 or len(y) != n or y.shape[1] == 0:
-        raise ValueError(
-            f"ridge_loo: expected responses of shape ({n}, n_targets) for a kernel of {n} training "
-            f"stimuli, got {tuple(y.shape)}."
-        )
-    across = kernel[:0] if kernel_test is None else torch.as_tensor(kernel_test).detach().to(kernel)
-    if across.ndim != 2 or across.shape[1] != n:
-        raise ValueError(
-            f"ridge_loo: expected a test kernel of shape (n_test, {n}), got {tuple(across.shape)}."
-        )
-    for name, tensor in (("kernel_train", kernel), ("kernel_test", across), ("responses", y)):
-        bad = int((~torch.isfinite(tensor)).sum())
-        if bad:
-            raise ValueError(
-                f"ridge_loo: {bad} of {tensor.numel()} values of {name} are not finite. "
-                "Drop those stimuli or targets first."
-            )
-    grid = torch.as_tensor(np.array(alphas, dtype=np.float64), device=kernel.device)
-    if grid.ndim != 1 or not len(grid) or not bool((grid > 0).all() & (grid.diff() > 0).all()):
-        raise ValueError(
-            "ridge_loo: expected alphas that are positive and increase, for example "
-            f"np.logspace(-1, 5, 7), got {grid.tolist()}."
-        )
-    return kernel, across, y, grid
+def chosen_alphas(index: np.ndarray, grid: np.ndarray) -> dict:
+    """The fields of a fit that follow from the chosen positions."""
+    chosen = index >= 0
+    at_edge = (index[chosen] == 0) | (index[chosen] == len(grid) - 1)
+    return {
+        "alphas": np.where(chosen, grid[index], np.nan),
+        "alpha_index": index,
+        "edge_share": float(at_edge.mean()) if chosen.any() else float("nan"),
+        "grid": grid,
+    }

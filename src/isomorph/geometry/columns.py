@@ -64,6 +64,8 @@ def as_tensor(array: torch.Tensor | np.ndarray) -> torch.Tensor:
     """A tensor on an array's memory, which may be read-only (a mapped file): nothing is written."""
     if isinstance(array, torch.Tensor):
         return array
+    if any(stride < 0 for stride in array.strides):  # a reversed view, which torch has not
+        array = array.copy()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
         return torch.as_tensor(array)

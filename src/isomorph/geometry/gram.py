@@ -8,6 +8,7 @@ common mean brings.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -335,4 +336,10 @@ def _equalise(features: torch.Tensor, walk: _Walk, block_bytes: int) -> None:
 
 def _blas_threads() -> AbstractContextManager:
     """Hand torch's number of threads on to BLAS while NumPy multiplies."""
-    return threadpoolctl.threadpool_limits(torch.get_num_threads(), user_api="blas")
+    return _libraries().limit(limits=torch.get_num_threads(), user_api="blas")
+
+
+@functools.cache
+def _libraries() -> threadpoolctl.ThreadpoolController:
+    # Looking for the libraries takes longer than the Gram of a small layer: once is enough.
+    return threadpoolctl.ThreadpoolController()

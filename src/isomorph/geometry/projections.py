@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 
@@ -16,6 +17,9 @@ from isomorph.geometry.columns import as_features, require_finite
 _ROW_BYTES = 64_000_000
 # Features that one block of a `SparseProjector` covers: its matrix takes a few MB.
 _BLOCK_FEATURES = 65_536
+# Stimuli, and features of a tile, that a `SparseProjector` handles at a time on the CPU.
+_CACHED_STIMULI = 128
+_TILE_FEATURES = 256
 # A matrix of so few entries is kept between batches (under 1 MB).
 _KEPT_DRAWS = 100_000
 
@@ -116,14 +120,15 @@ def project(features: torch.Tensor | np.ndarray, matrix: scipy.sparse.csr_matrix
             f"project: expected {expected} features (the matrix's columns), got {p}. "
             "Make a matrix for this layer with sparse_projection_matrix."
         )
-    narrow = matrix.astype(np.float32, copy=False)
-    projected = np.empty((n, k), dtype=np.float32)
-    step = max(1, _ROW_BYTES // (4 * p))
-    for start in range(0, n, step):
-        chunk = rows[start : start + step].to("cpu", torch.float32).numpy()
-        projected[start : start + step] = (narrow @ chunk.T).T
-    require_finite(rows, torch.from_numpy(projected), _ROW_BYTES)
-    return projected
+    projected = torch.zeros(k, n, device=rows.device)
+    for start in range(0, p, _BLOCK_FEATURES):
+        columns = slice(start, min(start + _BLOCK_FEATURES, p))
+        part = scipy.sparse.csr_matrix(matrix[:, columns], dtype=np.float32)
+        entries = [part.indices.astype(np.int64), part.data, part.indptr[:-1].astype(np.int64)]
+        _add_sums(projected, rows[:, columns], *(_on(array, rows) for array in entries))
+    found = projected.T.contiguous().cpu()
+    require_finite(rows, found, _ROW_BYTES)
+    return found.numpy()
 
 
 class SparseProjector:
@@ -187,23 +192,49 @@ class SparseProjector:
                 f"one for this layer."
             )
         projected = torch.zeros(self.n_components, len(rows), device=rows.device)
-        for number in range(len(self._cuts) - 1):
-            part = rows[:, self._cuts[number] : self._cuts[number + 1]]
-            columns, weights = self._draws_on(number, rows.device)
-            # A weighted sum of rows of the transposed features: torch has a fast kernel for it.
-            projected += torch.nn.functional.embedding_bag(
-                columns,
-                part.T.to(torch.float32).contiguous(),
-                per_sample_weights=weights,
-                mode="sum",
-            )
+        for number, (start, stop) in enumerate(itertools.pairwise(self._cuts)):
+            _add_sums(projected, rows[:, start:stop].detach(), *self._draws_on(number, rows))
         return projected.T.contiguous()
 
-    def _draws_on(self, number: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        if self._only is not None and self._only[0].device == device:
+    def _draws_on(self, number: int, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if self._only is not None and self._only[0].device == rows.device:
             return self._only
-        columns, weights = map(torch.from_numpy, self.draws(number))
-        found = columns.to(device), weights.to(device)
-        if len(self._cuts) == 2 and columns.numel() <= _KEPT_DRAWS:
+        columns, weights = self.draws(number)
+        found = _on(columns, rows), _on(weights, rows)
+        if len(self._cuts) == 2 and columns.size <= _KEPT_DRAWS:
             self._only = found
         return found
+
+
+def _on(array: np.ndarray, rows: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(array).to(rows.device)
+
+
+def _add_sums(
+    projected: torch.Tensor,
+    part: torch.Tensor,
+    columns: torch.Tensor,
+    weights: torch.Tensor,
+    starts: torch.Tensor | None = None,
+) -> None:
+    """Add weighted sums over some features to each component, (n_components, n_stimuli).
+
+    ``columns`` and ``weights`` have a row for each component, or are flat with the ``starts`` of
+    the components in them.
+    """
+    n, width = part.shape
+    on_cpu = part.device.type == "cpu"
+    # On the CPU few enough stimuli at a time that what the sums draw from stays in the cache.
+    step = max(1, min(n, _CACHED_STIMULI) if on_cpu else n)
+    tile = _TILE_FEATURES if on_cpu else width
+    buffer = torch.empty(width * step, device=part.device)
+    for first in range(0, n, step):
+        chosen = part[first : first + step]
+        turned = buffer[: width * len(chosen)].view(width, len(chosen))
+        # In tiles: a plain transposed copy jumps through memory.
+        for start in range(0, width, tile):
+            turned[start : start + tile].copy_(chosen[:, start : start + tile].T)
+        # A weighted sum of rows of the transposed features: torch has a fast kernel for it.
+        projected[:, first : first + step] += torch.nn.functional.embedding_bag(
+            columns, turned, starts, per_sample_weights=weights, mode="sum"
+        )

@@ -1,5 +1,7 @@
 """Splits of the stimuli, folds, and resampling, all frozen and seeded."""
 
+from isomorph.resampling.permutations import EXCHANGES as EXCHANGES
+from isomorph.resampling.permutations import permutation_orders as permutation_orders
 from isomorph.resampling.splits import Split as Split
 from isomorph.resampling.splits import given as given
 from isomorph.resampling.splits import is_swapped as is_swapped

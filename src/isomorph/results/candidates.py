@@ -10,12 +10,21 @@ import numpy as np
 import pandas as pd
 
 from isomorph.registry import unknown_name
+from isomorph.results.schema import CONTROLS
 
 GROUP = ("model_uid", "metric", "benchmark", "region", "subj_id")
 LAYER = ("model_uid", "model_layer", "model_layer_index")
 DEGENERATE_Z = -3.291
 FOLD = re.compile(r"fold\d+")
-SCORES = ("score", "score_normalised", "ceiling", "ceiling_lower", "ceiling_upper", "score_spread")
+SCORES = (
+    "score",
+    "score_normalised",
+    "ceiling",
+    "ceiling_lower",
+    "ceiling_upper",
+    "score_spread",
+    *CONTROLS,
+)
 
 
 def filter_results(results: pd.DataFrame, filters: Mapping[str, Any]) -> pd.DataFrame:

@@ -45,6 +45,29 @@ EXTRAS = ("ceiling_method", "alpha_at_edge", "score_spread", "larger_is_better")
 COLUMNS = REQUIRED + DETAILS + EXTRAS
 """All columns; statistics stand between ``fingerprint`` and ``ceiling_method``."""
 
+CONTROLS = ("score_noise", "score_shuffled", "score_twin")
+"""The same score for noise of the layer's width, for shuffled stimuli and for the random twin: at
+the right end of a table that was asked for ``controls=True``."""
+
+CALIBRATED = (
+    "null_mean",
+    "null_sd",
+    "score_excess",
+    "p_value",
+    "n_permutations",
+    "n_candidates",
+)
+CALIBRATED_COLUMNS = (
+    *REQUIRED,
+    "n_stimuli",
+    "n_neuroids",
+    *CALIBRATED,
+    "selection",
+    "reason",
+    "larger_is_better",
+)
+"""The columns of a table of scores beside their permutation null."""
+
 NEUROID_COLUMNS = (
     *REQUIRED[:-1],
     "neuroid_id",
@@ -71,6 +94,7 @@ SELECTIONS = ("stimuli", "subjects+stimuli", "folds", "in_sample")
 """
 
 INTEGERS = ("n_stimuli", "n_neuroids")
+COUNTS = ("n_permutations", "n_candidates")
 BOOLEANS = ("larger_is_better",)
 FLOATS = (
     "score",
@@ -81,15 +105,22 @@ FLOATS = (
     "alpha_at_edge",
     "score_spread",
     "alpha",
+    "null_mean",
+    "null_sd",
+    "score_excess",
+    "p_value",
+    *CONTROLS,
 )
 STRINGS = tuple(
     name
-    for name in dict.fromkeys(COLUMNS + NEUROID_COLUMNS)
-    if name not in (*INTEGERS, *FLOATS, *BOOLEANS, "model_layer_index")
+    for name in dict.fromkeys(COLUMNS + NEUROID_COLUMNS + CALIBRATED_COLUMNS)
+    if name not in (*INTEGERS, *COUNTS, *FLOATS, *BOOLEANS, "model_layer_index")
 )
 
 
-def make_results(rows: Iterable[Mapping[str, Any]], stats: Sequence[str] = ()) -> pd.DataFrame:
+def make_results(
+    rows: Iterable[Mapping[str, Any]], stats: Sequence[str] = (), *, controls: bool = False
+) -> pd.DataFrame:
     """Make a results table from one mapping a score.
 
     Parameters
@@ -99,6 +130,8 @@ def make_results(rows: Iterable[Mapping[str, Any]], stats: Sequence[str] = ()) -
         with missing values.
     stats : sequence of str
         The names of layer statistics, which become float columns after ``fingerprint``.
+    controls : bool
+        Whether the columns of `CONTROLS` stand at the right end.
 
     Returns
     -------
@@ -123,11 +156,36 @@ def make_results(rows: Iterable[Mapping[str, Any]], stats: Sequence[str] = ()) -
     (1, 23)
     """
     rows = [dict(row) for row in rows]
-    columns = _ordered_columns(stats)
+    columns = _ordered_columns(stats) + (CONTROLS if controls else ())
     for row in rows:
         _check_row(row, columns)
     table = {name: _typed(name, [row.get(name) for row in rows], stats) for name in columns}
     return pd.DataFrame(table, columns=list(columns))
+
+
+def make_calibrated(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Make a table of scores beside their permutation null from one mapping a score.
+
+    Parameters
+    ----------
+    rows : iterable of mapping
+        Column name to value; the columns of `REQUIRED` must be there.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `CALIBRATED_COLUMNS`.
+
+    Examples
+    --------
+    >>> list(make_calibrated([]).columns) == list(CALIBRATED_COLUMNS)
+    True
+    """
+    rows = [dict(row) for row in rows]
+    for row in rows:
+        _check_row(row, CALIBRATED_COLUMNS)
+    table = {name: _typed(name, [row.get(name) for row in rows], ()) for name in CALIBRATED_COLUMNS}
+    return pd.DataFrame(table, columns=list(CALIBRATED_COLUMNS))
 
 
 def make_neuroid_results(blocks: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -221,14 +279,15 @@ def statistic_columns(frame: pd.DataFrame) -> list[str]:
     return [
         str(name)
         for name in frame.columns
-        if name not in COLUMNS
+        if name not in {*COLUMNS, *CONTROLS, *CALIBRATED}
         and pd.api.types.is_numeric_dtype(frame[name])
         and not pd.api.types.is_bool_dtype(frame[name])
     ]
 
 
 def _ordered_columns(stats: Sequence[str]) -> tuple[str, ...]:
-    taken = [name for name in stats if name in COLUMNS or list(stats).count(name) > 1]
+    reserved = {*COLUMNS, *CONTROLS, *CALIBRATED}
+    taken = [name for name in stats if name in reserved or list(stats).count(name) > 1]
     if taken:
         raise ValueError(
             f"stats: expected names of their own, each once, got {', '.join(sorted(set(taken)))}. "
@@ -256,11 +315,15 @@ def _check_row(
 
 def _typed(name: str, values: list[Any], stats: Sequence[str]) -> pd.Series:
     if name == "model_layer_index":
-        return pd.Series(values, dtype="int64")
+        # Where no layer could be chosen there is no index.
+        missing = any(_absent(value) for value in values)
+        return pd.Series(values, dtype="Int64" if missing else "int64")
     if name in INTEGERS:
         return pd.Series(
             [None if _absent(value) else int(value) for value in values], dtype="Int64"
         )
+    if name in COUNTS:
+        return pd.Series(values, dtype="int64")
     if name in BOOLEANS:
         # What does not say is a similarity, as every score was before there were distances.
         return pd.Series([_absent(value) or bool(value) for value in values], dtype="bool")

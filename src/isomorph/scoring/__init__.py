@@ -1,5 +1,6 @@
 """Where model, benchmark and metric meet."""
 
+from isomorph.scoring.calibration import calibrate as calibrate
 from isomorph.scoring.job import Job as Job
 from isomorph.scoring.job import prepare as prepare
 from isomorph.scoring.load import load_benchmark as load_benchmark
@@ -7,3 +8,5 @@ from isomorph.scoring.preflight import Preflight as Preflight
 from isomorph.scoring.preflight import preflight as preflight
 from isomorph.scoring.run import run_job as run_job
 from isomorph.scoring.run import score as score
+from isomorph.scoring.stacked import STACKED as STACKED
+from isomorph.scoring.stacked import stack_encoding as stack_encoding

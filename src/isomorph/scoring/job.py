@@ -12,11 +12,13 @@ import numpy as np
 import torch
 
 from isomorph.alignment import (
+    MEASURES,
     METRICS,
     Measured,
     MetricSpec,
     Statistic,
     StatisticsAsked,
+    check_probe,
     parse_metric,
     read_option,
     resolve_statistics,
@@ -70,6 +72,8 @@ class Job:
     keep : tuple of str
     spill : str, Path or None
         Folder for maps that the plan holds in files.
+    controls : bool
+        Whether noise, shuffled stimuli and the random twin are scored too.
     """
 
     model: Model
@@ -87,6 +91,7 @@ class Job:
     nan: str = "raise"
     keep: tuple[str, ...] = ()
     spill: str | Path | None = None
+    controls: bool = False
 
 
 def prepare(
@@ -109,6 +114,7 @@ def prepare(
     batch_size: int = 64,
     memory_limit: MemoryLimit = None,
     spill: str | Path | None = None,
+    controls: bool = False,
     seed: int = 0,
     progress: bool = True,
 ) -> Job:
@@ -127,15 +133,16 @@ def prepare(
         },
         (score_types,) if isinstance(score_types, str) else tuple(score_types),
     )
-    statistics = resolve_statistics(stats)
+    statistics = resolve_statistics(stats, benchmark.labels)
     _check_statistics(statistics)
     keep = (keep,) if isinstance(keep, str) else tuple(keep)
     chosen = resolve_device(device)
     _check_options(keep, batch_size, spill)
     memory_budget(memory_limit, chosen)
-    measured = measure(benchmark, nan=nan)
+    measured = _needed(measure(benchmark, nan=nan), specs)
     _check_missing(specs, measured)
     splits = tuple(_make_splits(split, block, len(benchmark.stimuli), swap) for block in measured)
+    _check_labels(specs, measured, splits)
     loaded = _as_model(model).as_it_is_now()
     benchmark.stimuli.verify(progress=progress)
     needs = _union_needs(specs, statistics, measured, splits, len(benchmark.stimuli))
@@ -149,7 +156,7 @@ def prepare(
         device=chosen,
         spill=spill is not None,
     )
-    if len(plan.passes) == 1:
+    if len(plan.passes) == 1 and not controls:
         inputs.keep_bytes = 0
     return Job(
         model=loaded,
@@ -167,6 +174,7 @@ def prepare(
         nan=nan,
         keep=keep,
         spill=spill,
+        controls=controls,
     )
 
 
@@ -204,6 +212,24 @@ def _check_missing(specs: Sequence[MetricSpec], measured: Sequence[Measured]) ->
             )
 
 
+def _needed(measured: Sequence[Measured], specs: Sequence[MetricSpec]) -> list[Measured]:
+    """Leave out the labels where no metric asks for them."""
+    asked = any("labels" in spec.metric.data for spec in specs)
+    return [block for block in measured if asked or block.kind != "labels"]
+
+
+def _check_labels(
+    specs: Sequence[MetricSpec],
+    measured: Sequence[Measured],
+    splits: Sequence[Sequence[Split]],
+) -> None:
+    for spec in specs:
+        for block, block_splits in zip(measured, splits, strict=True):
+            if block.kind == "labels" and "labels" in spec.metric.data:
+                for split in block_splits:
+                    check_probe(block, split, spec.options)
+
+
 def _as_model(model: Model | torch.nn.Module | str) -> Model:
     if isinstance(model, Model):
         return model
@@ -229,7 +255,15 @@ def _read_metrics(
     kinds = {"responses"} if benchmark.blocks else set()
     kinds |= {"rdms"} if benchmark.rdm_set is not None else set()
     if metrics is None:
-        metrics = ["cRSA", "eReg", "eRSA"] if "responses" in kinds else ["cRSA"]
+        # Labels that come along are probed where somebody asks; alone, they are what there is.
+        metrics = (
+            ["cRSA", "eReg", "eRSA"]
+            if "responses" in kinds
+            else ["cRSA"]
+            if "rdms" in kinds
+            else ["probe"]
+        )
+    kinds |= {"labels"} if benchmark.labels else set()
     asked = [metrics] if isinstance(metrics, str) else list(metrics)
     if not asked:
         raise ValueError("metrics: expected one or more, got none. list_metrics() shows them.")
@@ -237,6 +271,8 @@ def _read_metrics(
         raise ValueError("score_types: expected one or more, such as 'pearsonr', got none.")
     # Options are checked even where no metric that was asked for takes them.
     for metric in METRICS.values():
+        if metric.name in MEASURES:
+            continue
         for name, value in [*shared.items(), *(("score", item) for item in score_types)]:
             if name in metric.options and value is not None:
                 read_option(metric, name, value)
@@ -249,7 +285,8 @@ def _read_metrics(
                 f"{benchmark.name} has {' and '.join(sorted(kinds)) or 'no data'} only. Metrics "
                 f"that fit: {', '.join(_fitting(kinds))}."
             )
-        spec = spec.with_defaults(**shared)
+        # A measure's distance is its own: what is shared is of RDMs and encoding models.
+        spec = spec if spec.metric.name in MEASURES else spec.with_defaults(**shared)
         for score_type in score_types if "score" in spec.metric.options else ("pearsonr",):
             specs.append(spec.with_defaults(score=score_type))
     return tuple({str(spec): spec for spec in specs}.values())

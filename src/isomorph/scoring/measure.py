@@ -25,7 +25,8 @@ def measure(benchmark: Benchmark, *, nan: str = "raise") -> list[Measured]:
     Returns
     -------
     list of Measured
-        One for each block of subjects that saw the same stimuli.
+        One for each block of subjects that saw the same stimuli, then one of the RDMs and one of
+        the stimuli's labels.
 
     Raises
     ------
@@ -48,8 +49,15 @@ def measure(benchmark: Benchmark, *, nan: str = "raise") -> list[Measured]:
                 },
             )
         )
+    if benchmark.labels:
+        # A block of its own: labels belong to all stimuli, whoever saw them.
+        everything = np.arange(len(benchmark.stimuli))
+        groups = _stimulus_groups(benchmark, everything.tolist())
+        blocks.append(
+            Measured(positions=everything, labels=benchmark.labels, stimulus_groups=groups)
+        )
     if not blocks:
-        raise ValueError(f"{benchmark.name}: it holds neither responses nor RDMs to score.")
+        raise ValueError(f"{benchmark.name}: it holds no responses, RDMs or labels to score.")
     return blocks
 
 
@@ -87,7 +95,17 @@ def _measure_block(benchmark: Benchmark, block, positions: dict[str, int], nan: 
         repeats=repeats,
         neuroid_ids=ids,
         groups=_groups(benchmark, ids),
+        stimulus_groups=_stimulus_groups(benchmark, [positions[stimuli[i]] for i in order]),
     )
+
+
+def _stimulus_groups(benchmark: Benchmark, rows: list[int]) -> np.ndarray | None:
+    """The group of each stimulus of a block, as a number; None where there are none."""
+    groups = benchmark.stimuli.groups
+    if groups is None:
+        return None
+    numbers: dict[object, int] = {}
+    return np.array([numbers.setdefault(groups[row], len(numbers)) for row in rows])
 
 
 def _groups(benchmark: Benchmark, ids: np.ndarray) -> dict[tuple[str, str], np.ndarray]:

@@ -52,7 +52,7 @@ def _part_key(part: Part) -> Key:
 
 def _rdm_options(spec: MetricSpec) -> Key:
     # Options of the ridge do not change a ceiling; these do.
-    names = ("distance", "compare", "response_scale", "score")
+    names = ("distance", "compare", "response_scale", "score", "kernel", "estimator", "form")
     return tuple(spec.options.get(name) for name in names)
 
 
@@ -135,7 +135,7 @@ def result_row(
         "fingerprint": fingerprint,
         "ceiling_method": ceiling.method,
         "alpha_at_edge": score.alpha_at_edge,
-        "larger_is_better": spec.metric.larger_is_better,
+        "larger_is_better": spec.larger_is_better,
         **statistics,
     }
 

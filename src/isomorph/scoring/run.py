@@ -32,7 +32,8 @@ from isomorph.extraction import (
     stream_layers,
 )
 from isomorph.resampling import Split
-from isomorph.results import make_neuroid_results, make_results
+from isomorph.results import CONTROLS, make_neuroid_results, make_results
+from isomorph.scoring.controls import Controls
 from isomorph.scoring.job import Job, SplitAsked, prepare
 from isomorph.scoring.load import load_benchmark
 from isomorph.scoring.preflight import preflight
@@ -66,6 +67,7 @@ def score(
     batch_size: int = 64,
     memory_limit: MemoryLimit = None,
     spill: str | Path | None = None,
+    controls: bool = False,
     seed: int = 0,
     progress: bool = True,
 ) -> pd.DataFrame | tuple[pd.DataFrame, pd.DataFrame]:
@@ -122,8 +124,12 @@ def score(
     spill : str or Path, optional
         A folder on a fast disk: what does not fit in memory is held there, and one forward pass is
         enough.
+    controls : bool
+        Put three columns beside every score: the same score for Gaussian noise of the layer's width
+        (``score_noise``), for the layer with its stimuli shuffled (``score_shuffled``, the mean of
+        five), and for that layer of the random twin (``score_twin``), which takes a pass more.
     seed : int
-        For the ceilings' halves and intervals. Scores are not random.
+        For the ceilings' halves and intervals, and the controls. Scores are not random.
     progress : bool
         Show progress bars.
 
@@ -169,6 +175,7 @@ def score(
         batch_size=batch_size,
         memory_limit=memory_limit,
         spill=spill,
+        controls=controls,
         seed=seed,
         progress=progress,
     )
@@ -190,15 +197,19 @@ def run_job(
         One row a neuroid and score, for metrics that score neuroids.
     """
     ceilings, fingerprints = Ceilings(job), Fingerprints(job)
+    controls = Controls(job, progress=progress) if job.controls else None
     while True:
         try:
-            rows, blocks = _score_layers(job, ceilings, fingerprints, keep_in, progress)
+            rows, blocks = _score_layers(job, ceilings, fingerprints, controls, keep_in, progress)
             break
         except FalseDuplicateError as error:
             logger.warning("%s Starting again with it.", error)
             job = replace(job, plan=read_apart(job.plan, error.layer, job.needs))
     names = [statistic.name for statistic in job.statistics]
-    results, per_neuroid = make_results(rows, names), make_neuroid_results(blocks)
+    results, per_neuroid = (
+        make_results(rows, names, controls=job.controls),
+        make_neuroid_results(blocks),
+    )
     if job.swap:
         results, per_neuroid = average_directions(results), average_directions(per_neuroid)
     return results, per_neuroid
@@ -208,6 +219,7 @@ def _score_layers(
     job: Job,
     ceilings: Ceilings,
     fingerprints: Fingerprints,
+    controls: Controls | None,
     keep_in: str | Path | None,
     progress: bool,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -224,7 +236,7 @@ def _score_layers(
     ):
         representation = Representation(given, len(job.inputs))
         for row, neuroids in _score_layer(
-            job, layer, representation, ceilings, fingerprints, keep_in
+            job, layer, representation, ceilings, fingerprints, controls, keep_in
         ):
             rows.append(row)
             if neuroids is not None:
@@ -238,6 +250,7 @@ def _score_layer(
     representation: Representation,
     ceilings: Ceilings,
     fingerprints: Fingerprints,
+    controls: Controls | None,
     keep_in: str | Path | None,
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
     statistics = {item.name: _statistic(item, layer, representation) for item in job.statistics}
@@ -246,18 +259,24 @@ def _score_layer(
             if block.kind not in spec.metric.data:
                 continue
             for split in splits:
-                for score in _scores(spec, representation, block, split):
+                scores = list(layer_scores(spec, representation, block, split))
+                beside: list[dict[str, float]] = [{}] * len(scores)
+                if controls is not None:
+                    beside = controls.of_layer(layer, representation, spec, block, split, scores)
+                for score, columns in zip(scores, beside, strict=True):
                     ceiling = ceilings.of(spec, block, split, score)
                     fingerprint = fingerprints.of(spec, split, layer, score)
                     row = result_row(job, layer, spec, score, ceiling, fingerprint, statistics)
+                    row |= columns
                     if keep_in is not None:
                         _keep(Path(keep_in), fingerprint, score.artefacts, job.keep)
                     yield row, neuroid_block(block, spec, score, ceiling, row)
 
 
-def _scores(
+def layer_scores(
     spec: MetricSpec, layer: Representation, block: Measured, split: Split
 ) -> Iterable[Score]:
+    """Give a layer's scores, with the reason where its features are not finite."""
     if not layer.undefined:
         return spec.metric.compute(layer, block, split, **spec.options)
     return [
@@ -330,6 +349,7 @@ def average_directions(frame: pd.DataFrame) -> pd.DataFrame:
         "ceiling_lower",
         "ceiling_upper",
         "alpha_at_edge",
+        *CONTROLS,
     ]
     groups = frame.groupby(keys, sort=False, dropna=False)
     first = groups.head(1).set_index(keys)

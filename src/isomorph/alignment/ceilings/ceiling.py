@@ -8,6 +8,7 @@ import numpy as np
 
 # Below this number of stimuli neither a correlation nor an RDM says anything.
 MIN_STIMULI = 3
+RESPONSE_SCALES = ("none", "zscore")
 
 
 @dataclass(frozen=True)
@@ -96,3 +97,36 @@ def ceiling_from_reliability(
         return Ceiling(np.nan, np.nan, np.nan, scale, method, reason)
     lower, upper = signed_root(bounds)
     return Ceiling(float(np.sqrt(reliability)), float(lower), float(upper), scale, method)
+
+
+def undefined_ceiling(method: str, reason: str, scale: str = "r") -> Ceiling:
+    """A ceiling that is NaN, and why."""
+    return Ceiling(np.nan, np.nan, np.nan, scale, method, reason)
+
+
+def scaled_repeats(
+    responses: np.ndarray, present: np.ndarray, response_scale: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Repeats as float64 with zeros where they are missing, scaled; and which are there.
+
+    Parameters
+    ----------
+    responses : array (n_stimuli, n_repetitions, n_neuroids)
+    present : bool array (n_stimuli, n_repetitions)
+    response_scale : {"none", "zscore"}
+        ``"zscore"``: neuroids in units of the mean and standard deviation over stimuli of their
+        average of all repeats.
+    """
+    if response_scale not in RESPONSE_SCALES:
+        raise ValueError(
+            f"response_scale: expected one of {RESPONSE_SCALES}, got {response_scale!r}."
+        )
+    values = np.where(present[:, :, None], responses, 0.0).astype(float)
+    if response_scale == "zscore":
+        mean = values.sum(axis=1) / present.sum(axis=1)[:, None]
+        spread = mean.std(axis=0)
+        # A constant neuroid's spread is rounding, by which its rounding must not be divided.
+        measured = responses[present]
+        spread[(measured == measured[0]).all(axis=0)] = 1.0
+        values = np.where(present[:, :, None], (values - mean.mean(axis=0)) / spread, 0.0)
+    return values, present

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from isomorph.alignment.ceilings.ceiling import Ceiling
-from isomorph.geometry import COMPARISONS, compare_rdms, unit_vectors
+from isomorph.geometry import compare_rdms
+from isomorph.geometry.comparing.compare import find_comparison
 
 SUBJECTS_METHOD = "leave one subject out"
 
@@ -19,7 +20,7 @@ class SubjectCeilings:
     Attributes
     ----------
     lower, upper : float arrays (n_subjects,)
-        Correlation of each subject's RDM with the pool of the others, and with that of all.
+        Each subject's RDM compared with the pool of the others, and with that of all.
     reason : str
         Why values are NaN; empty if none is.
     """
@@ -48,21 +49,22 @@ def leave_one_subject_out_ceiling(
 ) -> SubjectCeilings:
     """Lower and upper noise ceiling of each subject's RDM.
 
-    Pooled are, over subjects, the z-scored dissimilarities (Pearson) or their ranks (Spearman):
-    the pool of all then has the highest mean correlation with the subjects that any RDM can have
-    (for Spearman up to ties).
+    Pooled are, over subjects, RDMs made alike by the comparison's own `pool`: z-scored (Pearson),
+    ranked (Spearman, Kendall, rho-a), of length one (cosine), or of length one after whitening.
+    The pool of all then has the highest mean comparison with the subjects that any RDM can have
+    (for ranks up to ties, and nearly for Kendall's taus, Bures and Riemannian).
 
     Parameters
     ----------
     rdm_vectors : array (n_subjects, n_pairs)
         One RDM a subject, as upper triangles.
-    compare : {"pearson", "spearman"}
-        How the score compares RDMs.
+    compare : str
+        How the score compares RDMs; any of COMPARISONS.
 
     Returns
     -------
     SubjectCeilings
-        All NaN, with the reason, for one subject or an undefined RDM.
+        NaN, with the reason, for one subject, an undefined RDM or a constant pool.
 
     References
     ----------
@@ -73,7 +75,7 @@ def leave_one_subject_out_ceiling(
     >>> leave_one_subject_out_ceiling(np.array([[1.0, 2, 3], [1, 2, 3]])).lower.round(6)
     array([1., 1.])
     """
-    pool = COMPARISONS[compare].pool
+    pool = find_comparison(compare).pool
     vectors = np.asarray(rdm_vectors, dtype=float)
     if vectors.ndim != 2:
         raise ValueError(
@@ -85,7 +87,8 @@ def leave_one_subject_out_ceiling(
     if n_subjects < 2:
         reason = "one subject: no leave-one-subject-out ceiling"
         return SubjectCeilings(undefined, undefined.copy(), reason)
-    broken = np.flatnonzero(np.isnan(unit_vectors(vectors, compare)).any(axis=1))
+    with_itself = np.array([float(compare_rdms(own, own, compare)) for own in vectors])
+    broken = np.flatnonzero(~np.isfinite(with_itself))
     if len(broken):
         reason = f"RDMs at positions {broken.tolist()} are constant or have undefined pairs"
         return SubjectCeilings(undefined, undefined.copy(), reason)
@@ -96,4 +99,5 @@ def leave_one_subject_out_ceiling(
         [compare_rdms(own, pool, compare) for own, pool in zip(vectors, pools, strict=True)]
     )
     upper = np.atleast_2d(compare_rdms(vectors, total[None], compare))[:, 0]
-    return SubjectCeilings(lower, upper)
+    undefined_pools = np.isnan(lower).any() or np.isnan(upper).any()
+    return SubjectCeilings(lower, upper, "a pool of RDMs is constant" if undefined_pools else "")

@@ -1,0 +1,1 @@
+"""Models of RDMs that are fitted: weighted, selected, interpolated; cross-validated."""

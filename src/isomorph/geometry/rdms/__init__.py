@@ -1,0 +1,1 @@
+"""RDMs: from features, Grams and repeats; transformed, averaged, arranged."""

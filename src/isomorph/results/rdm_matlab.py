@@ -1,0 +1,131 @@
+"""RDMs in MATLAB files: arrays, and structs as the RSA toolbox keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isomorph.results.rdms import RDMStack
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One element of a struct array that has a field ``RDM``."""
+
+    rdm: np.ndarray
+    name: str
+
+
+def read_matlab(path: Path, variable: str | None) -> RDMStack:
+    """Read the one variable that holds RDMs, or the one that is named."""
+    import h5py
+
+    contents = _read_hdf5(path) if h5py.is_hdf5(path) else _read_old(path)
+    if variable is not None:
+        if variable not in contents:
+            raise ValueError(f"no variable {variable!r}; it has {', '.join(contents)}")
+        return _stack(contents[variable], named=True)
+    found: dict[str, RDMStack] = {}
+    for name, value in contents.items():
+        try:
+            found[name] = _stack(value, named=False)
+        except ValueError:
+            continue
+    if len(found) != 1:
+        what = f"RDMs in {', '.join(found)}" if found else "none"
+        raise ValueError(
+            f"expected one variable with RDMs, got {what}, among {', '.join(contents)}; say "
+            "variable=, or load and turn it into RDMs yourself"
+        )
+    return next(iter(found.values()))
+
+
+def _stack(value: Any, *, named: bool) -> RDMStack:
+    if isinstance(value, list):
+        squares = [_rdms(entry.rdm, vectors=True) for entry in value]
+        if not squares or len({square.shape[1:] for square in squares}) != 1:
+            raise ValueError("expected RDMs of the same stimuli")
+        names = [entry.name for entry, square in zip(value, squares, strict=True) for _ in square]
+        return RDMStack(np.concatenate(squares), descriptors={"name": names} if any(names) else {})
+    if not isinstance(value, np.ndarray):
+        raise ValueError("expected numbers or structs with a field RDM")
+    return RDMStack(_rdms(value, vectors=named))
+
+
+def _rdms(array: np.ndarray, *, vectors: bool) -> np.ndarray:
+    """(n_rdms, n, n), from MATLAB's (n, n) or (n, n, n_rdms), or from vectors."""
+    array = np.asarray(array)
+    if array.dtype.kind not in "fiub":
+        raise ValueError("expected numbers")
+    if array.ndim == 3 and array.shape[0] == array.shape[1]:
+        return RDMStack(np.moveaxis(array, 2, 0)).rdms
+    if vectors and array.ndim == 2 and array.shape[0] != array.shape[1] and array.shape[1] == 1:
+        array = array.T
+    if array.ndim == 2 and array.shape[0] != array.shape[1] and not vectors:
+        raise ValueError("not square")
+    if array.size < 2 and not vectors:
+        raise ValueError("a single number")
+    return RDMStack(array).rdms
+
+
+def _read_old(path: Path) -> dict[str, Any]:
+    """Up to version 7: by scipy."""
+    from scipy.io import loadmat
+
+    contents = loadmat(path)
+    return {
+        name: _entries(value) if value.dtype.names and "RDM" in value.dtype.names else value
+        for name, value in contents.items()
+        if not name.startswith("__") and isinstance(value, np.ndarray)
+    }
+
+
+def _entries(structs: np.ndarray) -> list[_Entry]:
+    has_name = "name" in (structs.dtype.names or ())
+    return [
+        _Entry(one["RDM"], "".join(map(str, np.ravel(one["name"]))) if has_name else "")
+        for one in structs.ravel()
+    ]
+
+
+def _read_hdf5(path: Path) -> dict[str, Any]:
+    """Version 7.3: HDF5, in which every array is transposed and structs are groups."""
+    import h5py
+
+    found: dict[str, Any] = {}
+    with h5py.File(path, "r") as file:
+        for name, item in file.items():
+            if name.startswith("#"):
+                continue
+            if isinstance(item, h5py.Group):
+                if "RDM" in item:
+                    found[name] = _hdf5_entries(file, item)
+            elif item.dtype.kind in "fiub":
+                found[name] = item[()].T
+    return found
+
+
+def _hdf5_entries(file: Any, group: Mapping[str, Any]) -> list[_Entry]:
+    rdms = _dereferenced(file, group["RDM"])
+    names = [""] * len(rdms)
+    if "name" in group:
+        names = [
+            "".join(map(chr, np.ravel(text.T))) if text.dtype.kind == "u" else ""
+            for text in _dereferenced(file, group["name"])
+        ]
+    return [_Entry(rdm.T, name) for rdm, name in zip(rdms, names, strict=True)]
+
+
+def _dereferenced(file: Any, item: Any) -> list[np.ndarray]:
+    """What a field holds: one array, or one for each element of a struct array, in order."""
+    import h5py
+
+    value = item[()]
+    if item.dtype != h5py.ref_dtype:
+        return [value]
+    # scipy's order for older files is the one of the rows; the axes here are the other way round.
+    return [file[reference][()] for reference in value.T.ravel()]
