@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from bench import banded, ceilings, projection, rdm, ridge
+from bench import ceilings, projection, rdm, ridge
 from bench.extraction import image_folder
 from bench.peers import plain_forward
 from bench.timing import side_by_side
@@ -162,7 +162,7 @@ def growth(
 SECTIONS: dict[str, Callable[[], pd.DataFrame]] = {
     "rdm": rdm.run,
     "ridge": ridge.run,
-    "banded": banded.run,
+    "banded": ridge.run_banded,
     "all_pairs": all_pairs,
     "projection": projection.run,
     "job": tutorial_job,

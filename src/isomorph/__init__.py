@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from isomorph.geometry import noise_covariance as noise_covariance
     from isomorph.geometry import principal_components as principal_components
     from isomorph.geometry import rdm_stability as rdm_stability
+    from isomorph.geometry import rescale_rdms as rescale_rdms
     from isomorph.geometry import second_order_rdm as second_order_rdm
     from isomorph.geometry import transform_rdm as transform_rdm
     from isomorph.plots import plot_best as plot_best
@@ -164,6 +165,7 @@ _ROOM_OF = {
     "read_rdms": "results",
     "read_results": "results",
     "register_model": "zoo",
+    "rescale_rdms": "geometry",
     "score": "scoring",
     "score_arrays": "alignment",
     "second_order_rdm": "geometry",

@@ -302,3 +302,26 @@ def test_permuting_an_rdm_is_far_quicker_than_making_it_again():
         scores(spec, Representation.from_features(features[order]), measured, odd_even(60))
     slow = (time.perf_counter() - start) / 3
     assert slow > 10 * quick
+
+
+@pytest.mark.parametrize("folds", ["contiguous", "grouped"])
+@pytest.mark.parametrize("name", ["eReg", "eRSA"])
+def test_penalties_of_the_null_are_chosen_on_folds_that_keep_groups_whole(name, folds):
+    """As those of the score are: the null and the score must differ in the order alone."""
+    spec = parse_metric(f"{name}[cv=kfold4,folds={folds}]")
+    groups = np.arange(N) // 2 % 6
+    orders = permutation_orders(N, 4, seed=1)
+    layer = Representation.from_features(FIRST)
+    found = null_scores(
+        spec, layer, measured_of(SECOND, stimulus_groups=groups), odd_even(N), orders
+    )
+    ungrouped = {}
+    for number, order in enumerate(orders):
+        fresh = Representation.from_features(FIRST)
+        measured = measured_of(SECOND[order], stimulus_groups=groups)
+        for key, value in scores(spec, fresh, measured, odd_even(N)).items():
+            assert found[key][number] == pytest.approx(value, abs=1e-8)
+            ungrouped[key] = value
+    if folds == "contiguous":
+        others = scores(spec, fresh, measured_of(SECOND[orders[-1]]), odd_even(N))
+        assert others != pytest.approx(ungrouped, abs=1e-6)

@@ -341,3 +341,30 @@ def test_on_cuda(name):
     there = scores_of(name, features=torch.from_numpy(FEATURES).cuda())
     for key, score in here.items():
         np.testing.assert_allclose(there[key].per_neuroid, score.per_neuroid, atol=1e-5)
+
+
+@pytest.mark.parametrize("text", ENCODERS)
+def test_a_group_that_is_nearly_all_there_is(text):
+    """One other stimulus is nothing to learn from: an error came up in the middle of a run."""
+    groups = np.zeros(N, dtype=int)
+    groups[8] = 1
+    found = scores_of(text, stimulus_groups=groups)["all", "test"]
+    alone = scores_of(text)["all", "test"]
+    if text in ("PLS", "OLS", "one_to_one"):  # without a penalty to choose on the folds
+        assert found.value == pytest.approx(alone.value)
+    assert np.isfinite(found.value)
+
+
+def test_single_units_need_no_coordinates_of_the_layer():
+    """Whether a wide layer is silent is seen without a Gram."""
+    layer = Representation.from_features(FEATURES)
+    scores_of("one_to_one", layer=layer)
+    assert "coordinates" not in layer.memo
+    for features, reason in (
+        (np.full((N, P), 0.1), "features are constant"),
+        (np.where(np.arange(P) == 3, np.nan, FEATURES), "60 of 8400 values are not finite"),
+    ):
+        for text in ("one_to_one", "lasso", "PLS"):
+            score = scores_of(text, features)["all", "test"]
+            assert np.isnan(score.value)
+            assert reason in score.reason

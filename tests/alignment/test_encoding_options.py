@@ -16,6 +16,7 @@ from sklearn.metrics.pairwise import pairwise_kernels
 from sklearn.preprocessing import KernelCenterer
 
 from isomorph.alignment import Measured, Representation, fit_encoding, parse_metric
+from isomorph.alignment.encoding import score_neuroids
 from isomorph.alignment.predictions import encoding_needs, inner_folds, ridge_predictions
 from isomorph.encoding import pearson_r
 from isomorph.extraction import FeaturesNeed, GramNeed
@@ -307,6 +308,31 @@ def test_errors_of_fit_encoding() -> None:
         fit_encoding(FEATURES, RESPONSES, cv="kfold31")
     with pytest.raises(ValueError, match="expected loo, or kfold"):
         fit_encoding(FEATURES, RESPONSES, cv="ten")
+    for cv in ("loo", "kfold5"):
+        with pytest.raises(UnknownNameError, match="Did you mean 'shuffled'"):
+            fit_encoding(FEATURES, RESPONSES, cv=cv, folds="shufled")
+    for unused in ({"folds": "grouped"}, {"groups": np.arange(N) // 2}):
+        with pytest.raises(ValueError, match="but cv='loo' was asked"):
+            fit_encoding(FEATURES, RESPONSES, **unused)
+    with pytest.raises(ValueError, match=r"positive and increase.*got \[2.0, 1.0\]"):
+        fit_encoding(FEATURES, RESPONSES, alphas=[2, 1])
+
+
+def test_neuroids_that_miss_stimuli_are_scored_on_the_others() -> None:
+    rng = np.random.default_rng(0)
+    predicted, actual = rng.normal(size=(2, 20, 30))
+    actual[rng.random((20, 30)) < 0.1] = np.nan
+    actual[:, 4:20] = np.where(np.arange(20)[:, None] < 3, np.nan, rng.normal(size=(20, 16)))
+    actual[2:, 7] = np.nan
+    predicted[:, 9] = np.nan
+    found = score_neuroids(predicted, actual, "pearsonr")
+    for column in range(30):
+        rows = np.isfinite(actual[:, column]) & np.isfinite(predicted[:, column])
+        if column in (7, 9):
+            assert np.isnan(found[column])
+        else:
+            r = pearsonr(predicted[rows, column], actual[rows, column]).statistic
+            assert found[column] == pytest.approx(r, abs=1e-12)
 
 
 def test_real_neurons(data_folder: Path) -> None:

@@ -396,3 +396,17 @@ def test_float32_features_give_the_float64_scores(name):
     exact = scores_of(name, FEATURES)
     for key, score in scores_of(name, FEATURES.astype(np.float32)).items():
         assert score.value == pytest.approx(exact[key].value, abs=1e-4)
+
+
+def test_the_list_tells_distances_and_their_axioms():
+    found = list_metrics().set_index("metric")
+    for name, metric in METRICS.items():
+        assert found.loc[name, "larger_is_better"] == metric.larger_is_better
+        assert found.loc[name, "axioms"] == ", ".join(sorted(metric.axioms))
+    assert not found.loc["GULP", "larger_is_better"]
+    assert found.loc["GULP", "axioms"] == "identity, symmetry, triangle"
+
+
+def test_an_option_written_twice_is_refused():
+    with pytest.raises(ValueError, match="each option once, got kernel twice"):
+        parse_metric("CKA[kernel=rbf,kernel=linear]")

@@ -403,3 +403,69 @@ def test_on_cuda():
     here = scores_of("probe", torch.from_numpy(FEATURES))
     there = scores_of("probe", torch.from_numpy(FEATURES).cuda())
     assert here["test"].value == there["test"].value
+
+
+def test_few_shots_of_a_clip_are_not_tested_on_its_other_frames():
+    """Frames of one clip are nearly the same: drawn as shots they would give the others away."""
+    rng = np.random.default_rng(0)
+    clips = np.repeat(np.arange(20), 6)
+    classes = np.where(np.arange(20) % 2, "a", "b")[clips]
+    features = rng.normal(size=(20, 30))[clips] + 0.01 * rng.normal(size=(120, 30))
+    split = odd_even(120)
+    text = "probe[shots=8]"
+    labels = {"kind": classes.astype(object)}
+    block = Measured(positions=np.arange(120), labels=labels, stimulus_groups=clips)
+    free = scores_of(text, features, labelled(classes), split)["train"].value
+    held = scores_of(text, features, block, split)["train"].value
+    assert free > held + 0.15
+    assert held < 0.7
+    every = Measured(positions=np.arange(120), labels=labels, stimulus_groups=clips // 10)
+    none = scores_of(text, features, every, split)["train"]
+    assert np.isnan(none.value)
+    assert "drawn as 8 shots" in none.reason
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([0.0, 1.0] * 12, ["0", "1"]),
+        (np.arange(24) % 3, ["0", "1", "2"]),
+        (pd.Series([1.5, 2.5] * 12), ["1.5", "2.5"]),
+        ([True, False] * 12, ["True", "False"]),
+        (pd.Categorical(["a", "b"] * 12), ["a", "b"]),
+    ],
+)
+def test_classes_of_any_type_are_kept(given, expected):
+    """Numbers stored as floats were dropped, as if no labels had been given."""
+    benchmark = iso.make_benchmark(None, IMAGES, labels=given)
+    assert benchmark.labels["label"][: len(expected)].tolist() == expected
+
+
+def test_a_missing_class_leaves_whole_numbers_whole():
+    stimuli = iso.as_stimuli(IMAGES)
+    table = stimuli.metadata.assign(kind=[np.nan, *([1, 2] * 12)[1:]])
+    found = label_columns(table)["kind"].tolist()
+    assert found[:3] == [None, "2", "1"]
+    benchmark = iso.make_benchmark(None, IMAGES, labels=table["kind"])
+    assert benchmark.labels["label"].tolist() == found
+    assert "size" not in label_columns(table.assign(size=np.linspace(0, 1, 24)))
+
+
+def test_a_table_of_labels_is_matched_by_the_stimuli_it_names():
+    """By position, a table in another order gave every stimulus another's class."""
+    ids = list(iso.as_stimuli(IMAGES).ids)
+    table = pd.DataFrame({"stimulus_id": ids, "shade": SHADES}).sample(frac=1, random_state=0)
+    benchmark = iso.make_benchmark(None, IMAGES, labels=table)
+    assert benchmark.labels["shade"].tolist() == SHADES.tolist()
+    assert list(benchmark.stimuli.ids) == ids
+    with pytest.raises(ValueError, match="one row for each of the 24 stimuli.*none for 2"):
+        iso.make_benchmark(None, IMAGES, labels=table.iloc[2:])
+
+
+def test_labels_by_name_that_are_no_classes_are_refused():
+    """They were left out without a word."""
+    with pytest.raises(ValueError, match="got 24 classes of 24 stimuli in 'caption'"):
+        iso.make_benchmark(None, IMAGES, labels={"caption": [f"image {i}" for i in range(24)]})
+    alone = iso.make_benchmark(None, IMAGES, labels=SHADES)
+    with pytest.raises(ValueError, match="it has labels only: use .labels"):
+        _ = alone.responses

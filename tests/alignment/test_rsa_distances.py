@@ -12,7 +12,7 @@ from scipy.stats import pearsonr, rankdata
 
 from isomorph.alignment import METRICS, Measured, Representation, parse_metric
 from isomorph.alignment.representation import layer_distance, layer_need
-from isomorph.alignment.rsa import PLAIN_DISTANCES, rdm_ceiling
+from isomorph.alignment.rsa import PLAIN_DISTANCES, crsa, rdm_ceiling
 from isomorph.extraction import FeaturesNeed, GramNeed
 from isomorph.geometry import RDM_METHODS, compute_rdm, noise_covariance, upper_triangle
 from isomorph.registry import UnknownNameError
@@ -249,3 +249,33 @@ def test_ceilings_are_given_or_say_why_not(distance: str) -> None:
     assert (0 < ceiling.value <= 1) or ceiling.reason
     if distance in ("mahalanobis", "spearman", "cityblock"):
         assert ceiling.value > 0.5
+
+
+def test_a_distance_between_rdms_is_not_divided_by_another() -> None:
+    """Minus a distance over minus a smaller one would praise the worse model."""
+    rng = np.random.default_rng(0)
+    shared = rng.normal(size=(N, 60))
+    rdms = {
+        ("IT", f"s{i}"): compute_rdm(shared + 0.7 * rng.normal(size=(N, 60)), "sqeuclidean")
+        for i in range(3)
+    }
+    measured = Measured(positions=np.arange(N), rdms=rdms)
+    options = {"distance": "sqeuclidean", "compare": "riemannian"}
+    layer = Representation.from_features(shared)
+    for score in crsa(layer, measured, odd_even(N), **options):
+        assert score.value < 0
+        assert score.reason == ""
+    for group, part in METRICS["cRSA"].parts(measured, odd_even(N)):
+        ceiling = rdm_ceiling(measured, group, part, options)
+        assert np.isnan(ceiling.value)
+        assert part.of_others or "not a share of a ceiling" in ceiling.reason
+
+
+def test_a_comparison_that_is_undefined_says_so() -> None:
+    few = Measured(
+        positions=np.arange(N), responses=REPEATS.mean(axis=1), groups={GROUP: np.arange(V)}
+    )  # 8 neuroids: the second moments of 15 stimuli are singular
+    options = {"distance": "sqeuclidean", "compare": "riemannian"}
+    for score in crsa(Representation.from_features(FEATURES), few, odd_even(N), **options):
+        assert np.isnan(score.value)
+        assert "compare=riemannian is undefined for these RDMs" in score.reason

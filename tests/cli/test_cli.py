@@ -62,7 +62,7 @@ def test_dry_run_stops_after_the_preflight(folder, tmp_path):
             ["--benchmark", "macaque_v5"],
             "unknown benchmark 'macaque_v5'. Did you mean 'macaque_v4'?",
         ),
-        (["--benchmark", "kriegeskorte92", "--metrics", "eReg"], "Metrics that fit: cRSA."),
+        (["--benchmark", "kriegeskorte92", "--metrics", "eReg"], "Metrics that fit: cRSA, probe."),
         (["--benchmark", "kriegeskorte92", "--metrics", "cRSAA"], "Did you mean 'cRSA'"),
         (
             ["--benchmark", "kriegeskorte92", "--layers", "features.99"],

@@ -55,7 +55,9 @@ def test_equals_himalaya_in_the_dual_form() -> None:
     ).fit(KERNELS[:, TRAIN, TRAIN], RESPONSES[TRAIN])
     fit = fitted()
     np.testing.assert_allclose(fit.deltas, peer.deltas_, atol=1e-8)
-    np.testing.assert_allclose(fit.scores, peer.cv_scores_, rtol=1e-8)
+    # Candidates that never were near the best are scored in float32.
+    np.testing.assert_allclose(fit.scores, peer.cv_scores_, rtol=1e-6)
+    np.testing.assert_allclose(fit.cv_score, peer.cv_scores_.max(axis=0), rtol=1e-8)
     expected = peer.predict(KERNELS[:, TEST, TRAIN])
     np.testing.assert_allclose(fit.predictions, expected, rtol=1e-8, atol=1e-8)
     split = np.exp(peer.deltas_)[:, None] * (KERNELS[:, TEST, TRAIN] @ peer.dual_coef_)
@@ -89,7 +91,8 @@ def test_penalty_of_a_band_is_alpha_over_its_gamma() -> None:
         x = np.hstack([np.sqrt(g) * band for g, band in zip(shares, BANDS, strict=True)])
         model = RidgeCV(ALPHAS, alpha_per_target=True).fit(x[TRAIN], RESPONSES[TRAIN])
         table.append(model.best_score_)
-    np.testing.assert_allclose(fit.scores, table, rtol=1e-8)
+    np.testing.assert_allclose(fit.scores, table, rtol=1e-6)
+    np.testing.assert_allclose(fit.cv_score, np.max(table, axis=0), rtol=1e-8)
     np.testing.assert_array_equal(fit.candidate, np.argmax(table, axis=0))
     for column, number in enumerate(fit.candidate):
         shares = GAMMAS[number]
@@ -133,7 +136,7 @@ def test_real_neurons_from_two_groups_of_neurons(data_folder: Path) -> None:
     for number, shares in enumerate(gammas):
         x = np.hstack([np.sqrt(g) * band for g, band in zip(shares, bands, strict=True)])
         model = RidgeCV(alphas, alpha_per_target=True).fit(x, y)
-        np.testing.assert_allclose(fit.scores[number], model.best_score_, rtol=1e-8)
+        np.testing.assert_allclose(fit.scores[number], model.best_score_, rtol=1e-6)
 
 
 def test_one_band_is_ridge() -> None:

@@ -218,3 +218,38 @@ def test_few_shot_accuracy_is_the_mean_of_a_plain_loop():
     more = few_shot_accuracy(train, labels, test, true, shots=12, n_draws=7, seed=3)
     assert more.mean > found.mean
     assert np.isnan(few_shot_accuracy(train, labels, test, true, shots=2, n_draws=1).spread)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan])
+@pytest.mark.parametrize("name", ["ridge", "logistic", "prototype"])
+def test_a_missing_class_is_no_class(name, missing):
+    classes = np.array(["a", "b", missing] * 4, dtype=object)
+    with pytest.raises(ValueError, match="each of the 12 stimuli, but 4 have none"):
+        CLASSIFIERS[name](RNG.normal(size=(12, 2)), classes, RNG.normal(size=(1, 2)))
+
+
+def test_groups_never_take_a_class_out_of_training():
+    """scikit-learn's greedy folds hold all groups of a rare class out at once, without a word."""
+    rng = np.random.default_rng(0)
+    made = refused = 0
+    for trial in range(300):
+        groups = np.repeat(np.arange(rng.integers(4, 14)), 3)
+        names = np.array(list("abcd"))
+        of_group = names[rng.integers(0, rng.integers(2, 5), size=groups.max() + 1)]
+        labels = of_group[groups]
+        if trial % 2:  # groups of several classes
+            labels = np.where(rng.random(len(labels)) < 0.3, "a", labels)
+        try:
+            folds = stratified_folds(labels, 5, groups)
+        except ValueError:
+            refused += 1
+            continue
+        made += 1
+        np.testing.assert_array_equal(np.sort(np.concatenate(folds)), np.arange(len(labels)))
+        for fold in folds:
+            rest = np.delete(np.arange(len(labels)), fold)
+            assert len(fold)
+            assert set(labels[rest]) == set(labels)
+            assert not set(groups[fold]) & set(groups[rest])
+    assert made > 100
+    assert refused > 10

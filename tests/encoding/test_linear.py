@@ -195,3 +195,17 @@ def test_inputs_are_not_changed():
     sparse_regression(*arrays, FOLDS)
     for old, new in zip(before, arrays, strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("offset", [1e4, 1e6])
+def test_the_rounding_of_an_offset_is_no_dimension(offset):
+    """Features of rank 8: what 1e4 leaves of rounding was interpolated by, with errors past 10."""
+    rng = np.random.default_rng(0)
+    latent = rng.normal(size=(60, 8))
+    features = latent @ rng.normal(size=(8, 200))
+    responses = latent[:40, :3] + 0.5 * rng.normal(size=(40, 3))
+    plain = least_squares(features[:40], responses, features[40:])
+    moved = least_squares(features[:40] + offset, responses, features[40:] + offset)
+    assert plain.rank == moved.rank == 8
+    np.testing.assert_allclose(moved.predictions, plain.predictions, atol=1e-16 * offset * 1e3)
+    np.testing.assert_allclose(moved.loo_predictions, plain.loo_predictions, atol=1e-13 * offset)

@@ -156,3 +156,80 @@ def test_on_cuda():
     here, there = match_units(features, responses), match_units(features.cuda(), responses)
     np.testing.assert_array_equal(here.units, there.units)
     np.testing.assert_allclose(here.predict(features), there.predict(features.cuda()), atol=1e-10)
+
+
+def hard_features(kind):
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(24, 300))
+    if kind == "dead":
+        x[:, ::2] = 0
+        x[:, 1::4] = 0.1
+    elif kind == "equal":
+        x = x[:, rng.integers(0, 5, size=300)]
+    elif kind == "nearly equal":
+        x = x[:, rng.integers(0, 5, size=300)] + 1e-7 * x
+    elif kind == "offset":
+        x = (x * 0.01 + 1e4).astype(np.float32)
+    elif kind == "tiny":
+        x = (x * 1e-30).astype(np.float32)
+    elif kind == "huge":
+        x = (x * 1e30).astype(np.float32)
+    elif kind == "half":
+        x = x.astype(np.float16)
+    elif kind == "narrow spread":
+        x = 1e6 + x * 1e-3
+    return x
+
+
+@pytest.mark.parametrize("match", ["semi", "assignment"])
+@pytest.mark.parametrize(
+    "kind",
+    ["dead", "equal", "nearly equal", "offset", "tiny", "huge", "half", "narrow spread"],
+)
+def test_the_search_in_float32_passes_over_no_unit(kind, match):
+    """It only spares float64 the units that cannot be the best, however they are scaled."""
+    features = hard_features(kind)
+    before = features.copy()
+    responses = np.random.default_rng(2).normal(size=(24, 4))
+    x = features.astype(np.float64)
+    x, goals = x - x.mean(0), responses - responses.mean(0)
+    varies = np.ptp(features.astype(np.float64), axis=0) > 0
+    x = np.where(varies, x / np.where(varies, np.abs(x).max(0), 1), 0)
+    r = (x / np.where(varies, np.linalg.norm(x, axis=0), 1)).T @ goals
+    r = np.where(varies[:, None], r / np.linalg.norm(goals, axis=0), -np.inf)
+    for block_bytes in (64_000_000, 40_000):
+        found = match_units(features, responses, match=match, block_bytes=block_bytes)
+        if match == "semi":
+            np.testing.assert_allclose(found.correlations, r.max(axis=0), atol=1e-10)
+            if kind != "equal":
+                np.testing.assert_array_equal(found.units, r.argmax(axis=0))
+            else:
+                assert all(
+                    not np.array_equal(features[:, other], features[:, unit])
+                    for unit in found.units
+                    for other in range(unit)
+                )
+        else:
+            own = linear_sum_assignment(np.where(np.isfinite(r), r, -2).T, maximize=True)
+            best = r.T[own].sum()
+            assert found.correlations.sum() == pytest.approx(best, abs=1e-9)
+    np.testing.assert_array_equal(features, before)
+
+
+def test_rows_are_those_of_a_copy():
+    features, responses = RNG.normal(size=(30, 50)), RNG.normal(size=(12, 3))
+    rows = RNG.permutation(30)[:12]
+    features[np.setdiff1d(np.arange(30), rows)[0]] = 1e3
+    for match in ("semi", "assignment"):
+        whole = match_units(features[rows], responses, match=match)
+        found = match_units(features, responses, match=match, rows=rows)
+        np.testing.assert_array_equal(found.units, whole.units)
+        np.testing.assert_allclose(found.predict(features), whole.predict(features), atol=1e-12)
+
+
+def test_responses_that_are_missing_are_counted():
+    """NaN correlations used to make a neuroid silently one without a unit."""
+    responses = RNG.normal(size=(8, 2))
+    responses[0, 0] = np.nan
+    with pytest.raises(ValueError, match="finite responses, got 1 of 16 that are not"):
+        match_units(RNG.normal(size=(8, 3)), responses)

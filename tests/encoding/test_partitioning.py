@@ -184,3 +184,9 @@ def test_real_embeddings(data_folder):
     wide = table.pivot_table(index="target", columns="part", values="explained")
     parts = wide.drop(columns="total").sum(axis=1)
     np.testing.assert_allclose(parts, wide["total"], atol=1e-10)
+
+
+def test_stimuli_that_train_do_not_test():
+    space = RNG.normal(size=(20, 3))
+    with pytest.raises(ValueError, match="not trained on, got 5 that are"):
+        partition_variance({"a": space, "b": space[:, :2]}, space, range(10), range(5, 20))

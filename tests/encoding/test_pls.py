@@ -151,3 +151,18 @@ def test_bad_input():
         pls_regression(np.ones((5, 2)), np.ones((4, 1)), 1)
     with pytest.raises(ValueError, match="1 of 5 values of responses are not finite"):
         pls_regression(RNG.normal(size=(5, 2)), np.array([[np.nan], [1], [2], [3], [4]]), 1)
+
+
+@pytest.mark.parametrize("offset", [1e4, 1e6])
+def test_the_rounding_of_an_offset_is_no_component(offset):
+    """Of rank 8 and asked for 25: the rest is rounding, and predicts nothing."""
+    rng = np.random.default_rng(0)
+    latent = rng.normal(size=(60, 8))
+    features = latent @ rng.normal(size=(8, 200))
+    responses = latent[:40, :3] + 0.5 * rng.normal(size=(40, 3))
+    plain = pls_regression(features[:40], responses, 25)
+    moved = pls_regression(features[:40] + offset, responses, 25)
+    assert plain.n_components == moved.n_components == 8
+    np.testing.assert_allclose(
+        moved.predict(features + offset), plain.predict(features), atol=1e-14 * offset + 1e-10
+    )

@@ -142,7 +142,7 @@ def test_errors() -> None:
     with pytest.raises(ValueError, match=r"first expected an RDM .* got shape \(5, 5\)"):
         compare_rdms(np.eye(5), vectors(1, 0))
     upper = np.triu(np.ones((10, 10)), 1)
-    with pytest.raises(ValueError, match="first expected a symmetric RDM, .* halves that differ"):
+    with pytest.raises(ValueError, match="first: expected a symmetric RDM, .* halves that differ"):
         compare_rdms(upper, vectors(1, 0, n=10))
     with pytest.raises(UnknownNameError, match="Did you mean 'spearman'"):
         compare_rdms(vectors(1, 0), vectors(1, 0), "sperman")

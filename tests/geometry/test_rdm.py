@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from rsatoolbox.data import Dataset
@@ -17,10 +18,13 @@ from scipy.spatial.distance import pdist, squareform
 
 from isomorph.geometry import (
     average_rdms,
+    compare_rdms,
     compute_rdm,
     grams,
     rdm_from_gram,
+    rdm_stability,
     square,
+    transform_rdm,
     upper_triangle,
 )
 from isomorph.geometry import gram as gram_module
@@ -244,9 +248,71 @@ def test_triangle_and_square_are_those_of_squareform() -> None:
 
 
 def test_average_is_the_plain_mean() -> None:
-    stack = normal((4, 6, 6))
+    stack = square(normal((4, 15)))
     np.testing.assert_allclose(average_rdms(stack), sum(stack) / 4)
-    stack[1, 0, 1] = np.nan
-    assert np.isnan(average_rdms(stack)).sum() == 1
+    stack[1, 0, 1] = stack[1, 1, 0] = np.nan
+    assert np.isnan(average_rdms(stack)).sum() == 2
     with pytest.raises(ValueError, match="expected a stack"):
         average_rdms(np.zeros(3))
+
+
+@pytest.mark.parametrize("n", [6, 7])
+def test_an_average_of_what_is_no_stack_of_rdms_is_refused(n: int) -> None:
+    one = square(normal((n * (n - 1) // 2,)))
+    with pytest.raises(ValueError, match=rf"expected a stack .* got shape \({n}, {n}\)"):
+        average_rdms(one)  # not the mean of its rows
+    with pytest.raises(ValueError, match="symmetric RDM"):
+        average_rdms(normal((2, n, n)) * (1 - np.eye(n)))
+    with pytest.raises(ValueError, match="n\\(n − 1\\)/2 pairs"):
+        average_rdms(normal((3, 4)))
+
+
+@pytest.mark.parametrize("n", [3, 6, 10, 12])
+def test_a_square_with_rounding_or_nan_on_its_diagonal_is_one_rdm(n: int) -> None:
+    """n vectors of n pairs and an RDM of n stimuli have one shape where n is 3, 6, 10 …."""
+    exact = square(np.abs(normal((n * (n - 1) // 2,))))
+    for diagonal in (1e-16, np.nan):
+        rdm = exact.copy()
+        rdm[np.diag_indices(n)] = diagonal
+        np.testing.assert_array_equal(transform_rdm(rdm, "rank"), transform_rdm(exact, "rank"))
+        assert compare_rdms(rdm, exact) == pytest.approx(1)
+        if n > 3:  # not features: a ranks as b does
+            table = rdm_stability({"a": rdm, "b": exact**3}, sizes=[n], n_subsets=1)
+            assert table["score"].tolist() == pytest.approx([1])
+    lost = exact.copy()
+    lost[1], lost[:, 1] = np.nan, np.nan  # one stimulus, its diagonal too
+    assert np.isnan(transform_rdm(lost, "minmax")).sum() >= 2 * (n - 1)
+    if n > 3:
+        for read in (transform_rdm, average_rdms, lambda matrix: compare_rdms(matrix, exact)):
+            with pytest.raises(ValueError, match="Is it a similarity"):
+                read(np.corrcoef(normal((n, 30))))
+    vectors = normal((n, n))
+    if n != 12:
+        assert compare_rdms(vectors, vectors[:2]).shape == (n, 2)
+
+
+def test_a_stack_of_squares_that_are_no_rdms_is_refused() -> None:
+    stack = square(normal((3, 15)))
+    for change, message in ((np.eye(6), "Is it a similarity"), (np.eye(6, k=1), "halves that dif")):
+        with pytest.raises(ValueError, match=rf"first\[2\]: .*{message}"):
+            compare_rdms(stack + change * (np.arange(3) == 2)[:, None, None], stack)
+
+
+def test_a_function_that_works_in_place_leaves_the_features_alone() -> None:
+    features = normal((5, 8))
+    before = features.copy()
+
+    def spoil(rows: np.ndarray) -> np.ndarray:
+        rows -= rows.mean(axis=0)
+        return squareform(pdist(rows))
+
+    compute_rdm(features, spoil)
+    np.testing.assert_array_equal(features, before)
+
+
+def test_features_may_be_a_list_or_a_table() -> None:
+    features = normal((5, 8))
+    for given in (features.tolist(), pd.DataFrame(features)):
+        np.testing.assert_array_equal(
+            compute_rdm(given, "cityblock"), compute_rdm(features, "cityblock")
+        )

@@ -228,6 +228,36 @@ def test_feature_weights_are_those_of_an_rdm_for_each_feature(method: str, ridge
     np.testing.assert_allclose(signed.vector, free.vector, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_feature_weights_of_some_stimuli_are_centred_on_these(method: str) -> None:
+    rng = np.random.default_rng(0)
+    features, seen = rng.normal(size=(14, 4)), np.array([9, 0, 3, 12, 5, 7, 2, 8])
+    features[np.setdiff1d(np.arange(14), seen)] += 30
+    parts = np.stack([pdist(column[:, None], "sqeuclidean") for column in features.T])
+    rdms = measured(parts)
+    expected = WeightedRDM(parts).fit(rdms, method, stimuli=seen)
+    found = FeatureWeightedRDM(features, ridge=0.0).fit(rdms, method, stimuli=seen)
+    np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(found.vector, expected.vector, rtol=1e-6)
+    assert found.score == pytest.approx(expected.score, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "stimuli", [[0, 1, 2, 2], [0, 1, 2, 99], [-1, 0, 1, 2], np.arange(10) < 6, [[0, 1, 2]]]
+)
+def test_positions_to_fit_on_are_checked(stimuli: list[int]) -> None:
+    parts = distances(4, 0)
+    for model in (WeightedRDM(parts), FeatureWeightedRDM(np.eye(N)[:, :3], ridge=0.0)):
+        with pytest.raises(ValueError, match="different positions from 0 to 9"):
+            model.fit(parts[0], stimuli=stimuli)
+
+
+def test_a_number_of_folds_may_be_numpys() -> None:
+    model, rdms = FixedRDM(distances(1, 0, n=12)), distances(2, 1, n=12)
+    tables = [crossvalidate_rdm_model(model, rdms, folds=kind(3)) for kind in (int, np.int64)]
+    assert tables[0].equals(tables[1])
+
+
 def test_reweighting_finds_the_features_that_matter_and_wide_layers_go_by_components() -> None:
     rng = np.random.default_rng(3)
     features = rng.normal(size=(60, 20))

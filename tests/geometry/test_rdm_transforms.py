@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rsatoolbox.rdm import RDMs
@@ -308,3 +309,18 @@ def test_bad_input_to_joins() -> None:
         rescale_rdms(np.stack([STACK[0], 0 * STACK[0]]))
     with pytest.raises(UnknownNameError, match="unknown rescaling 'size'"):
         rescale_rdms(STACK, "size")
+
+
+def test_rounding_of_correlations_and_tensors_are_let_through() -> None:
+    """1 − NumPy's correlation of equal stimuli is −2e-16."""
+    stack = np.array([[-2.3e-16, 0.5, 1.0], [0.1, 0.3, 2 + 5e-16]])
+    before = stack.copy()
+    found = average_rdms(stack, "fisher")
+    expected = average_rdms(np.clip(stack, 0, 2), "fisher")
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(ValueError, match="expects correlation distances"):
+        average_rdms(stack - 0.01, "fisher")
+    tensor = torch.from_numpy(stack)
+    np.testing.assert_array_equal(average_rdms(tensor), stack.mean(axis=0))
+    np.testing.assert_array_equal(transform_rdm(tensor, "rank"), transform_rdm(stack, "rank"))
+    np.testing.assert_array_equal(stack, before)

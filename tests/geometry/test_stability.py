@@ -177,3 +177,17 @@ def test_kmeans_is_scikit_learns(data_folder: Path) -> None:
         cluster_stimuli(rdm, 93)
     with pytest.raises(UnknownNameError, match="unknown clustering 'ward'"):
         cluster_stimuli(rdm, 5, method="ward")
+
+
+def test_few_stimuli_have_default_sizes_and_vectors_have_names() -> None:
+    first, second = np.random.default_rng(0).random((2, 66))
+    table = rdm_stability({"a": first, "b": second}, n_subsets=2)
+    assert table["n_stimuli"].unique().tolist() == [4, 6, 9]
+    assert rdm_stability(np.stack([first[:10], second[:10]]), n_subsets=1).shape[0] == 1
+
+
+def test_what_cannot_be_arranged_says_what_to_do() -> None:
+    with pytest.raises(ValueError, match=r"got -0.5. transform_rdm\(rdm, 'positive'\)"):
+        arrange_stimuli([1.0, 2, -0.5])
+    with pytest.raises(ValueError, match="1 or more dimensions"):
+        arrange_stimuli([1.0, 2, 3], n_dimensions=0)

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from isomorph.plots import plot_layers
+from isomorph.plots import plot_best, plot_layers
 from isomorph.registry import UnknownNameError
 
 
@@ -378,3 +378,33 @@ def test_nothing_global_is_touched(results, tmp_path):
     pd.testing.assert_frame_equal(frame, copy)
     png = plot_layers(frame)._repr_png_()
     assert png.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("splits", [("train", "test"), ("fold0", "fold1", "fold2"), ("all",)])
+def test_the_marked_layer_of_a_distance_is_the_nearest(results, splits):
+    frame = results(("V1",), ("shape",), n_layers=12, splits=splits)
+    distance = frame.assign(larger_is_better=False)
+    chosen_on = splits[:1] if splits[0] != "fold0" else splits
+    train = np.mean([mean_scores(frame, 12, cv_split=name) for name in chosen_on], axis=0)
+    shown = "test" if "test" in splits else splits[0]
+    main = mean_scores(frame, 12, cv_split=shown) if shown != "fold0" else train
+    for table, pick in ((frame, np.argmax), (distance, np.argmin)):
+        ax = (figure := plot_layers(table)).axes[0]
+        best = int(pick(train))
+        (dot,) = lines(ax, "best") + lines(ax, "best in sample")
+        np.testing.assert_allclose(dot.get_xydata(), [[best / 11, main[best]]])
+        title = "shape (distance: low is best)" if table is distance else "shape"
+        assert title in [
+            *(ax.get_title("left") for ax in figure.axes),
+            *(text.get_text() for text in figure.legends[0].get_texts()),
+        ]
+    assert plot_best(distance).axes[0].get_title("left") == "shape (distance: low is best)"
+
+
+def test_the_top_regions_of_a_distance_are_the_nearest(results):
+    frame = results(("near", "far"), ("shape",), n_layers=3)
+    frame["score"] = np.where(frame["region"] == "near", 0.1, 0.9)
+    for larger, name in ((True, "far"), (False, "near")):
+        figure = plot_layers(frame.assign(larger_is_better=larger), top=1)
+        heights = [line.get_ydata()[0] for line in lines(figure.axes[0], "test")]
+        assert heights == [0.9 if name == "far" else 0.1]

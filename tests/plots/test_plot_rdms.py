@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 
@@ -12,7 +13,8 @@ from scipy.spatial.distance import pdist, squareform
 from scipy.stats import spearmanr
 
 from isomorph.geometry import cluster_stimuli, second_order_rdm
-from isomorph.plots import plot_rdms, plot_second_order
+from isomorph.plots import plot_mds, plot_rdms, plot_second_order, plot_second_order_mds
+from isomorph.plots.rdm_panel import named_stack
 from isomorph.registry import UnknownNameError
 
 
@@ -108,3 +110,34 @@ def test_an_axes_can_be_given_and_plots_load_no_torch():
     code = "import isomorph.plots, sys; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("n", [6, 12])
+def test_one_rdm_with_rounding_on_its_diagonal_is_one_panel(n: int) -> None:
+    """Of 6 stimuli it has the shape of 6 vectors, of 12 that of nothing else."""
+    rdm = 1 - np.corrcoef(np.random.default_rng(0).normal(size=(n, 20)))
+    rdm[np.diag_indices(n)] = 1e-16
+    stack, titles = named_stack(rdm, None)
+    assert stack.shape == (1, n, n)
+    assert titles == [""]
+    assert len(plot_mds(rdm, [f"s{i}" for i in range(n)]).axes) == 1
+
+
+def test_what_is_no_rdm_is_refused() -> None:
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="symmetric RDM"):
+        plot_rdms(rng.random((2, 5, 5)) * (1 - np.eye(5)))
+    with pytest.raises(ValueError, match="Is it a similarity"):
+        plot_rdms(np.corrcoef(rng.normal(size=(6, 20))))
+    with pytest.raises(ValueError, match="expected one RDM or more"):
+        plot_rdms({})
+    with pytest.raises(ValueError, match="expected 2 or more RDMs, got 1"):
+        plot_second_order_mds({"alone": np.ones((4, 4)) - np.eye(4)})
+
+
+def test_many_names_do_not_run_into_one_another() -> None:
+    rng = np.random.default_rng(0)
+    figure = plot_second_order({f"m{i:03d}": rng.random(10) for i in range(50)})
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in figure.axes[0].get_xticklabels()]
+    assert all(left.x1 <= right.x0 for left, right in itertools.pairwise(boxes))

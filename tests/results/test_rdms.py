@@ -204,6 +204,37 @@ def test_bad_input_says_what_is_wrong(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_what_a_file_would_not_give_back_is_not_written(tmp_path: Path) -> None:
+    for name in ("a/b", "", "."):
+        stack = RDMStack(STACK, descriptors={name: [1, 2, 3]})
+        with pytest.raises(ValueError, match="an HDF5 file holds no descriptor called"):
+            write_rdms(stack, tmp_path / "a.h5")
+        path = write_rdms(stack, tmp_path / "a.npz")
+        assert read_rdms(path).descriptors == {name: (1, 2, 3)}
+        path.unlink()
+    stack = RDMStack(STACK, NAMES, stimulus_descriptors={"conds": range(N)})
+    with pytest.raises(ValueError, match="no descriptor called 'conds'"):
+        write_rdms(stack, tmp_path / "a.h5")
+    with pytest.raises(ValueError, match="numbers below"):  # NumPy would pickle it
+        RDMStack(STACK, descriptors={"age": [2**70, 1, 1]})
+    for names in ({"stimuli": ["a\0", *NAMES[1:]]}, {"descriptors": {"x": ["a", "b", "c\0"]}}):
+        with pytest.raises(ValueError, match="without NUL"):  # NumPy would cut it off
+            RDMStack(STACK, **names)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5", ".mat", ".csv"])
+@pytest.mark.parametrize("content", [b"", b"PKxx", b"\x00" * 300])
+def test_a_file_of_something_else_is_one_kind_of_error(
+    tmp_path: Path, suffix: str, content: bytes
+) -> None:
+    path = tmp_path / f"some{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="no RDMs that can be read") as caught:
+        read_rdms(path)
+    assert "pickle" not in str(caught.value)
+
+
 def test_broken_and_foreign_files_are_refused(tmp_path: Path) -> None:
     for suffix in (".npz", ".h5", ".mat"):
         path = write_rdms(STACK, tmp_path / "whole.npz").rename(tmp_path / f"half{suffix}")

@@ -352,3 +352,25 @@ def test_a_mean_over_subjects_keeps_which_end_is_better():
     frame = table(missing=0).assign(larger_is_better=False)
     mean = mean_over_subjects(frame)
     assert mean["larger_is_better"].tolist() == [False] * len(mean)
+
+
+def test_degenerate_layers_of_a_distance_are_those_that_get_worse():
+    frame = table(6, n_layers=30, missing=0)
+    odd = (frame["model_uid"] == "a@1") & (frame["model_layer_index"] == 12)
+    frame.loc[odd & (frame["metric"] == "eReg") & (frame["cv_split"] == "train"), "score"] = 30.0
+    expected = select_layers(frame, degenerate=True)
+    assert (expected["n_candidates"] < 30).any()
+    distance = frame.assign(score=-frame["score"], larger_is_better=False)
+    found = select_layers(distance, degenerate=True)
+    assert found["model_layer"].tolist() == expected["model_layer"].tolist()
+    assert found["n_candidates"].tolist() == expected["n_candidates"].tolist()
+
+
+@pytest.mark.parametrize("larger", [True, False])
+@pytest.mark.parametrize("splits", [("train", "test"), ("fold0", "fold1")])
+def test_where_no_layer_is_chosen_the_row_still_says_which_end_is_better(splits, larger):
+    frame = table(missing=0, splits=splits).assign(score=np.nan, larger_is_better=larger)
+    found = select_layers(frame)
+    assert found["model_layer"].isna().all()
+    assert found["larger_is_better"].dtype == bool
+    assert (found["larger_is_better"] == larger).all()

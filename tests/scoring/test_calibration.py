@@ -15,6 +15,7 @@ from isomorph.resampling import odd_even, permutation_orders
 from isomorph.results import CALIBRATED_COLUMNS, statistic_columns
 from isomorph.scoring import calibrate
 from isomorph.scoring.chosen import choose
+from isomorph.scoring.job import prepare
 
 N = 32
 KEYS = ["metric", "region", "subj_id"]
@@ -151,6 +152,13 @@ def test_groups_of_the_stimuli_are_heeded_and_can_be_left_aside():
     whole = run(grouped, "CKA", n_permutations=5, exchange="whole")
     aside = run(grouped, "CKA", n_permutations=5, blocks=np.zeros(N))
     assert aside.equals(run(BENCHMARK, "CKA", n_permutations=5))
+    alone = iso.make_benchmark(
+        BENCHMARK.blocks[0].mean_responses().values,
+        BENCHMARK.stimuli.with_groups(list(range(N))),
+        NEUROIDS,
+        name="own",
+    )
+    assert aside.equals(run(alone, "CKA", n_permutations=5))
     means = [frame["null_mean"][0] for frame in (inside, whole, aside)]
     assert len(set(means)) == 3
 
@@ -222,3 +230,26 @@ def test_choose_leaves_undefined_layers_out_and_takes_the_first_of_ties():
     assert empty.layer is None
     assert empty.reason == "no layer has a score to choose by"
     assert choose({"test": test}).reason == "there is no split to choose a layer by"
+
+
+def test_folds_keep_groups_of_stimuli_whole_and_torn_groups_are_told(caplog):
+    labels = [f"clip{i}" for i in np.arange(N) % 8]
+    grouped = iso.make_benchmark(
+        BENCHMARK.blocks[0].mean_responses().values,
+        BENCHMARK.stimuli.with_groups(labels),
+        NEUROIDS,
+        name="own",
+    )
+    (splits,) = prepare(MODEL, grouped, "CKA", split="kfold4", progress=False).splits
+    for split in splits:
+        assert not {labels[i] for i in split.train} & {labels[i] for i in split.test}
+    assert "groups of stimuli" not in caplog.text
+    halves = [f"clip{i}" for i in np.arange(N) // 4]
+    torn = iso.make_benchmark(
+        BENCHMARK.blocks[0].mean_responses().values,
+        BENCHMARK.stimuli.with_groups(halves),
+        NEUROIDS,
+        name="own",
+    )
+    prepare(MODEL, torn, "CKA", progress=False)
+    assert "8 of 8 groups of stimuli have some in the train and some in the test" in caplog.text

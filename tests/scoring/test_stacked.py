@@ -183,3 +183,14 @@ def test_predictions_that_do_not_fit_are_refused_before_the_work(monkeypatch):
     monkeypatch.setattr(stacked, "available_memory", lambda _device: 1000)
     with pytest.raises(MemoryError, match="predictions of 5 layers take .* Choose layers="):
         stack_encoding(MODEL, BENCHMARK, layers=LAYERS, progress=False)
+
+
+def test_a_large_offset_of_the_responses_does_not_drown_the_mixture():
+    """Predictions are kept in float32, which would round those of responses near 1e6."""
+    options = {"layers": LAYERS, "progress": False}
+    moved = iso.make_benchmark(RESPONSES + 1e6, IMAGES, BENCHMARK.neuroids, name="own")
+    for score in ("pearsonr", "r2"):
+        plain, weights = stack_encoding(MODEL, BENCHMARK, f"eReg[score={score}]", **options)
+        other, found = stack_encoding(MODEL, moved, f"eReg[score={score}]", **options)
+        np.testing.assert_allclose(other["score"], plain["score"], atol=1e-6)
+        np.testing.assert_allclose(found["weight"], weights["weight"], atol=1e-5)

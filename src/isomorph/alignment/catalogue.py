@@ -25,8 +25,8 @@ def list_metrics() -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns ``metric summary data range symmetric invariances ceiling_scale options version
-        reference``.
+        Columns ``metric summary data range larger_is_better symmetric axioms invariances
+        ceiling_scale options version reference``; what holds with the default options.
     """
     return pd.DataFrame(
         [
@@ -35,7 +35,9 @@ def list_metrics() -> pd.DataFrame:
                 "summary": metric.summary,
                 "data": ", ".join(sorted(metric.data)),
                 "range": f"{metric.range[0]:g} to {metric.range[1]:g}",
+                "larger_is_better": metric.larger_is_better,
                 "symmetric": metric.symmetric,
+                "axioms": ", ".join(sorted(metric.axioms)),
                 "invariances": ", ".join(sorted(metric.invariances)),
                 "ceiling_scale": metric.ceiling_scale,
                 "options": ", ".join(

@@ -20,7 +20,13 @@ from isomorph.encoding import (
     sparse_regression,
 )
 from isomorph.geometry import Scaling
-from isomorph.geometry.columns import column_scale
+from isomorph.geometry.columns import (
+    BLOCK_BYTES,
+    as_features,
+    column_scale,
+    column_slices,
+    require_finite,
+)
 
 
 @dataclass(frozen=True)
@@ -132,8 +138,8 @@ def fit_single_units(task: Task, options: Mapping[str, Any]) -> Fitted:
     features = task.layer.features
 
     def predict(fit_on: np.ndarray, new: np.ndarray, responses: np.ndarray) -> np.ndarray:
-        matches = match_units(features[torch.as_tensor(fit_on)], responses, match=options["match"])
-        return matches.predict(features[torch.as_tensor(new)])
+        matches = match_units(features, responses, match=options["match"], rows=fit_on)
+        return matches.predict(features)[new]
 
     try:
         return _cross_validated(task, predict)
@@ -152,6 +158,24 @@ def layer_coordinates(layer: Representation) -> np.ndarray:
     return layer.memo["coordinates"]
 
 
+def layer_varies(layer: Representation) -> bool:
+    """Whether any feature differs between two stimuli, in blocks of features.
+
+    Raises
+    ------
+    NonFiniteError
+        If a feature is not finite.
+    """
+    features = as_features(layer.features)
+    varies = False
+    for columns in column_slices(features, BLOCK_BYTES):
+        block = features[:, columns]
+        if not bool(torch.isfinite(block).all()):
+            require_finite(features, block.double().sum(), BLOCK_BYTES)
+        varies = varies or bool((block != block[0]).any())
+    return varies
+
+
 def _cross_validated(
     task: Task, predict: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 ) -> Fitted:
@@ -159,7 +183,8 @@ def _cross_validated(
     train = np.full(task.responses.shape, np.nan)
     for fold in task.folds if task.score_train else ():
         rest = np.setdiff1d(np.arange(len(task.train)), fold)
-        train[fold] = predict(task.train[rest], task.train[fold], task.responses[rest])
+        if len(rest) >= 2:  # a group may be nearly all there is: without it nothing is learned
+            train[fold] = predict(task.train[rest], task.train[fold], task.responses[rest])
     return _without_penalty(train, predict(task.train, task.test, task.responses))
 
 

@@ -16,6 +16,7 @@ from isomorph.alignment.encoder_fits import (
     fit_single_units,
     fit_sparse,
     layer_coordinates,
+    layer_varies,
 )
 from isomorph.alignment.encoding import (
     neuroid_ceiling,
@@ -95,7 +96,7 @@ def _fit_columns(
     test = np.full((len(split.test), len(columns)), np.nan)
     alphas, at_edge = np.full(len(columns), np.nan), np.zeros(len(columns), dtype=bool)
     notes: dict[str, None] = {}
-    silent = _why_silent(layer)
+    silent = _why_silent(layer, fit in (fit_pls, fit_least_squares))
     if silent:
         return Fitted(train, test, alphas, at_edge, silent)
     patterns, which = np.unique(np.isfinite(responses[split.train]), axis=1, return_inverse=True)
@@ -131,14 +132,16 @@ def _folds(measured: Measured, rows: np.ndarray) -> tuple[np.ndarray, ...]:
     return tuple(fold.test for fold in kfold(len(rows), min(N_FOLDS, n), groups=own))
 
 
-def _why_silent(layer: Representation) -> str:
-    if "silent" not in layer.memo:
+def _why_silent(layer: Representation, by_coordinates: bool) -> str:
+    """Why nothing can be learned from a layer; by its coordinates only where the fit takes them."""
+    key = ("silent", by_coordinates)
+    if key not in layer.memo:
         try:
-            rank = layer_coordinates(layer).shape[1]
-            layer.memo["silent"] = "" if rank else "the layer's features are constant"
+            varies = layer_coordinates(layer).shape[1] if by_coordinates else layer_varies(layer)
+            layer.memo[key] = "" if varies else "the layer's features are constant"
         except NonFiniteError as error:
-            layer.memo["silent"] = str(error)
-    return layer.memo["silent"]
+            layer.memo[key] = str(error)
+    return layer.memo[key]
 
 
 def _score(

@@ -101,11 +101,12 @@ def score_neuroids(predicted: np.ndarray, actual: np.ndarray, score_type: str) -
     if present.all():
         return score(predicted, actual)
     scores = np.full(actual.shape[1], np.nan)
-    for column, rows in enumerate(present.T):
+    # Neuroids that miss the same stimuli are scored together.
+    patterns, which = np.unique(present, axis=1, return_inverse=True)
+    for number, rows in enumerate(patterns.T):
         if rows.sum() >= 3:
-            scores[column] = score(
-                predicted[rows, column : column + 1], actual[rows, column : column + 1]
-            )[0]
+            own = np.flatnonzero(which.reshape(-1) == number)
+            scores[own] = score(predicted[np.ix_(rows, own)], actual[np.ix_(rows, own)])
     return scores
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from isomorph.alignment.predictions import inner_folds, read_cv
+from isomorph.alignment.predictions import FOLD_KINDS, inner_folds, read_cv
 from isomorph.encoding import SCORE_TYPES, FeatureRidge, fit_ridge
 from isomorph.geometry import as_tensor
+from isomorph.registry import unknown_name
 from isomorph.resampling import Split, given, odd_even
 
 
@@ -114,7 +115,8 @@ def fit_encoding(
     Raises
     ------
     ValueError
-        If the numbers of stimuli differ, or values are missing.
+        If the numbers of stimuli differ, values are missing, or folds are described for
+        ``cv="loo"``.
 
     References
     ----------
@@ -140,7 +142,15 @@ def fit_encoding(
     found = _split(split, len(x))
     scorer = SCORE_TYPES[score]
     held_out = None
-    if read_cv(cv) != "loo":
+    if folds not in FOLD_KINDS:
+        raise unknown_name("folds", folds, FOLD_KINDS)
+    if read_cv(cv) == "loo":
+        if folds != "contiguous" or groups is not None:
+            raise ValueError(
+                "fit_encoding: folds and groups say how the folds of cv='kfold5' are made, but "
+                "cv='loo' was asked. Add cv='kfold5', or leave them out."
+            )
+    else:
         numbers = None if groups is None else _numbered(groups, len(x))
         held_out = inner_folds(found.train, cv, folds, numbers)
     model = fit_ridge(

@@ -303,11 +303,21 @@ def _layer_side(
     """Give the prepared layer over some stimuli, which is the same for all regions and subjects."""
     key = ("prepared", measure.name, rows.tobytes(), tuple(sorted(options.items())))
     if key not in layer.memo:
-        if measure.needs == "gram":
-            item = layer.gram().subset(rows)
-        else:
-            item = finite_features(layer.features[torch.as_tensor(rows)])
+        item = _layer_rows(measure.needs, layer, rows)
         layer.memo[key] = prepare_item(measure, item, options)
+    return layer.memo[key]
+
+
+def _layer_rows(needs: str, layer: Representation, rows: np.ndarray) -> Gram | torch.Tensor:
+    """Give the layer's Gram or features over some stimuli.
+
+    The features are one copy for all measures: many keep them, and they may be gigabytes.
+    """
+    if needs == "gram":
+        return layer.gram().subset(rows)
+    key = ("rows", rows.tobytes())
+    if key not in layer.memo:
+        layer.memo[key] = finite_features(layer.features[torch.as_tensor(rows)])
     return layer.memo[key]
 
 

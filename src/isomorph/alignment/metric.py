@@ -311,6 +311,8 @@ def _split_text(text: str, registry: Registry[Entry]) -> tuple[Entry, dict[str, 
         name, equals, value = (part.strip() for part in item.partition("="))
         if not equals:
             raise ValueError(f"metric {text!r}: expected option=value in brackets, got {item!r}.")
+        if name in given:
+            raise ValueError(f"metric {text!r}: expected each option once, got {name} twice.")
         given[name] = value
     return registry[match[1]], given
 

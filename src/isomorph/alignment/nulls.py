@@ -131,6 +131,7 @@ class Stacked(Measured):
             responses=source.responses[orders].transpose(1, 0, 2).reshape(n, -1),
             neuroid_ids=np.tile(source.neuroid_ids, len(orders)),
             groups=groups,
+            stimulus_groups=source.stimulus_groups,
             source=source,
             orders=orders,
         )

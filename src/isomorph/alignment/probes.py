@@ -45,7 +45,7 @@ def probe(
     split : Split
         The test part is classified from the training part. The training part is scored by
         stratified folds of itself, groups whole; with ``shots``, on those of it that were not
-        drawn.
+        drawn, nor are of a group of one that was.
     **options
         ``classifier label shots draws accuracy seed``.
 
@@ -113,11 +113,15 @@ def _probe_part(
     found = []
     draws = draw_shots(classes[train], options["shots"], options["draws"], options["seed"])
     for rows in draws:
-        scored = np.setdiff1d(train, train[rows]) if of_train else part.rows
+        scored = part.rows
+        if of_train:
+            drawn = np.isin(train, train[rows])
+            if groups is not None:  # a frame of a clip that was seen is no test of the others
+                drawn = np.isin(groups[train], groups[train[rows]])
+            scored = train[~drawn]
         if not len(scored):
-            return float(
-                "nan"
-            ), f"all of the training stimuli are drawn as {options['shots']} shots"
+            reason = f"all of the training stimuli are drawn as {options['shots']} shots"
+            return float("nan"), reason
         predicted = classify(coordinates[train[rows]], classes[train[rows]], coordinates[scored])
         found.append(accuracy(predicted, classes[scored], options["accuracy"]))
     return float(np.mean(found)), ""
@@ -261,7 +265,8 @@ METRICS.add(
             "seed": Option(0, read=int, summary="seed of the draws"),
         },
         data=frozenset({"labels"}),
-        range=(0.0, 1.0),
+        # Below 0 for accuracy=above_chance alone.
+        range=(-1.0, 1.0),
         symmetric=False,
         invariances=frozenset({"permutation", "rotation", "isotropic scaling", "translation"}),
         ceiling_scale="r",

@@ -54,8 +54,8 @@ def metrics_reference() -> str:
     parts.append("## Statistics of a layer (`stats=`)\n")
     parts.append(
         _table(
-            ("statistic", "what"),
-            ((f"`{name}`", item.summary) for name, item in STATISTICS.items()),
+            ("statistic", "what", "reference"),
+            ((f"`{name}`", item.summary, item.reference) for name, item in STATISTICS.items()),
         )
     )
     return "\n".join(parts).rstrip() + "\n"

@@ -164,6 +164,11 @@ def rdm_score(
     elif np.ptp(model_rdm) == 0:
         reason = "the layer's RDM is constant"
     value = float("nan") if reason else float(compare_rdms(model_rdm, target, method=compare))
+    if not reason and np.isnan(value):
+        reason = (
+            f"compare={compare} is undefined for these RDMs: it may take squared distances between "
+            "points, and more neuroids and features than stimuli"
+        )
     return Score(
         region=group[0],
         subj_id=group[1],
@@ -215,6 +220,8 @@ def rdm_ceiling(
     subjects = _single_subjects(measured, group[0])
     if group[1] == GROUP:
         return _no_ceiling("the group's mean RDM holds every subject: none is left out")
+    if not np.isfinite(COMPARISONS[options["compare"]].range).all():
+        return _no_ceiling(f"compare={options['compare']} is a distance: not a share of a ceiling")
     if part.of_others:
         return _no_ceiling("train rows score the other subjects' mean RDM, to choose layers")
     vectors = np.stack([measured.rdm((group[0], subject), part.rows) for subject in subjects])

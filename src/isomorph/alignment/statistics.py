@@ -141,7 +141,7 @@ _register(
     "sparsity",
     lambda layer: _mean_of_defined(layer.moments().lifetime_sparseness()),
     "Lifetime sparseness, mean over the features that ever respond: 0 alike for all stimuli, 1 for "
-    "one alone.",
+    "one alone; of features with negative values, about 1 whatever they do.",
     "Vinje & Gallant (2000), Science 287",
     need=MomentsNeed(),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,12 +13,17 @@ from PIL import Image
 
 from isomorph.benchmarks.blocks import Block, RDMSet
 from isomorph.benchmarks.card import describe
+from isomorph.benchmarks.checks import (
+    boolean_columns,
+    check_regions,
+    check_rows_differ,
+    check_stimuli,
+    checked_neuroids,
+)
 from isomorph.benchmarks.labels import label_columns
 from isomorph.registry import unknown_name
-from isomorph.stimuli import ImageSet, listing, positions_of
+from isomorph.stimuli import ImageSet, positions_of
 from isomorph.storage import hash_array, hash_json
-
-GROUP = "group"  # the subject that stands for the mean of all: kept out of averages over subjects
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -85,12 +89,12 @@ class Benchmark:
             )
         if self.blocks:
             check_stimuli(self.stimuli.ids, self.blocks)
-            object.__setattr__(self, "neuroids", _checked_neuroids(self))
+            object.__setattr__(self, "neuroids", checked_neuroids(self))
         if self.region_columns is None:
             object.__setattr__(self, "region_columns", boolean_columns(self.neuroids))
         if self.blocks:
-            _check_regions(self)
-            _check_rows_differ(self)
+            check_regions(self)
+            check_rows_differ(self)
         if self.rdm_set is not None and self.rdm_set.n_stimuli != len(self.stimuli):
             raise ValueError(
                 f"{self.name}: expected RDMs of the {len(self.stimuli)} stimuli, got RDMs of "
@@ -106,9 +110,8 @@ class Benchmark:
         if len(self.blocks) == 1:
             return self.blocks[0].responses
         if not self.blocks:
-            raise ValueError(
-                f"{self.name}: expected responses, but it has RDMs only: use .rdm_set."
-            )
+            has = "labels only: use .labels" if self.rdm_set is None else "RDMs only: use .rdm_set"
+            raise ValueError(f"{self.name}: expected responses, but it has {has}.")
         raise ValueError(
             f"{self.name}: expected one block of responses, got {len(self.blocks)}, whose subjects "
             f"saw different stimuli: use .blocks."
@@ -269,121 +272,6 @@ class Benchmark:
         return self.rdm_set.select(rows, np.flatnonzero(stimuli)) if len(rows) else None
 
 
-def check_stimuli(ids: Sequence[str], blocks: Sequence[Block], hint: str = "") -> None:
-    """Raise if responses and stimuli are not of the same stimuli; say how many and which."""
-    with_responses = dict.fromkeys(name for block in blocks for name in block.stimulus_ids)
-    known = set(ids)
-    no_image = [name for name in with_responses if name not in known]
-    no_response = [name for name in ids if name not in with_responses]
-    if not no_image and not no_response:
-        return
-    parts = [f"{len(with_responses)} responses but {len(ids)} images"]
-    if no_image:
-        parts.append(f"missing: {listing(no_image)}")
-    if no_response:
-        parts.append(f"without responses: {listing(no_response)}")
-    shared = len(with_responses) - len(no_image)
-    if not shared:
-        hint = f"No id is in both (images are named like {ids[0]}): name them alike."
-    raise ValueError(
-        f"stimuli: {'; '.join(parts)}. "
-        + (hint or (f'Pass on_missing="drop" to make_benchmark to score the {shared}.'))
-    )
-
-
-def _checked_neuroids(benchmark: Benchmark) -> pd.DataFrame:
-    """Give the table of neuroids with ids as text, after checking it against the blocks."""
-    table = benchmark.neuroids
-    absent = [name for name in ("neuroid_id", "subj_id") if name not in table.columns]
-    if absent:
-        raise ValueError(
-            f"neuroids: expected the columns neuroid_id and subj_id, got "
-            f"{[str(c) for c in table.columns]}. Add {' and '.join(absent)}."
-        )
-    if any(np.asarray(table[name].isna()).any() for name in ("subj_id", "neuroid_id")):
-        raise ValueError("neuroids: expected neuroid_id and subj_id in every row, got empty ones.")
-    table = table.reset_index(drop=True)
-    table = table.assign(
-        neuroid_id=table["neuroid_id"].astype(str), subj_id=table["subj_id"].astype(str)
-    )
-    if (table["subj_id"] == GROUP).any():
-        raise ValueError(
-            f"neuroids: expected the subj_id of a participant or animal, got {GROUP!r}, which "
-            f"stands for a mean over subjects and is kept out of averages. Give another name."
-        )
-    measured = [name for block in benchmark.blocks for name in block.neuroid_ids]
-    for where, names in (("neuroids", table["neuroid_id"].tolist()), ("blocks", measured)):
-        repeated = [name for name, count in Counter(names).items() if count > 1]
-        if repeated:
-            raise ValueError(
-                f"{where}: expected each neuroid once, but {len(repeated)} come more often: "
-                f"{listing(repeated)}. Give neuroids of different subjects different ids."
-            )
-    described = set(table["neuroid_id"])
-    missing = [name for name in measured if name not in described]
-    unmeasured = sorted(described - set(measured))
-    if missing or unmeasured:
-        raise ValueError(
-            f"neuroids: expected one row for each of the {len(measured)} neuroids with responses, "
-            f"got {len(table)} rows; without a row: {listing(missing)}; without responses: "
-            f"{listing(unmeasured)}."
-        )
-    return table
-
-
-def _check_regions(benchmark: Benchmark) -> None:
-    table, columns = benchmark.neuroids, benchmark.region_columns or ()
-    if not columns:
-        raise ValueError(
-            f"neuroids: expected a boolean column for each region, got none among "
-            f"{[str(c) for c in table.columns]}. For one region of all neuroids add a column of "
-            f"True, or pass regions= to make_benchmark."
-        )
-    for name in columns:
-        if name not in table.columns:
-            raise unknown_name("region column", name, [str(c) for c in table.columns])
-        if table[name].dtype != bool:
-            raise ValueError(
-                f"region {name}: expected a boolean column, got dtype {table[name].dtype}. "
-                f"Convert it with .astype(bool) once no value is missing."
-            )
-        if not np.asarray(table[name]).any():
-            raise ValueError(f"region {name}: expected neuroids, got none. Leave the region out.")
-    inside = table[list(columns)].any(axis=1)
-    empty = sorted(set(table["subj_id"]) - set(table.loc[inside, "subj_id"]))
-    if empty:
-        raise ValueError(
-            f"neuroids: expected every subject to have neuroids in a region, got none for "
-            f"{listing(empty)}. Leave these subjects out, or add a region for them."
-        )
-
-
-def _check_rows_differ(benchmark: Benchmark) -> None:
-    """Refuse a region of a subject that would be scored twice under the same names."""
-    where = {
-        name: number for number, block in enumerate(benchmark.blocks) for name in block.neuroid_ids
-    }
-    in_block = benchmark.neuroids["neuroid_id"].map(where)
-    of_rdms = set()
-    if benchmark.rdm_set is not None:
-        frame = benchmark.rdm_set.frame
-        of_rdms = set(zip(frame["region"], frame["subj_id"], strict=True))
-    for region, inside in benchmark.regions.items():
-        blocks = in_block[inside].groupby(benchmark.neuroids["subj_id"][inside]).nunique()
-        for subject, count in blocks.items():
-            if count > 1:
-                raise ValueError(
-                    f"region {region} of subject {subject}: expected its neuroids in one block, "
-                    f"got them in {count}, whose scores could not be told apart. Give each part a "
-                    f"region of its own, or put them into one block."
-                )
-            if (region, subject) in of_rdms:
-                raise ValueError(
-                    f"region {region} of subject {subject}: expected responses or an RDM, got "
-                    f"both, whose scores could not be told apart. Leave one out or rename it."
-                )
-
-
 def _names(
     kind: str, wanted: str | Sequence[str] | None, known: tuple[str, ...]
 ) -> tuple[str, ...]:
@@ -394,11 +282,6 @@ def _names(
         if name not in known:
             raise unknown_name(kind, name, known)
     return chosen
-
-
-def boolean_columns(table: pd.DataFrame) -> tuple[str, ...]:
-    """Name the columns of a table that hold true and false alone."""
-    return tuple(str(name) for name in table.columns if table[name].dtype == bool)
 
 
 def _hash_column(column: np.ndarray) -> str:

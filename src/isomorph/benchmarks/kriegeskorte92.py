@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from isomorph.benchmarks.authors import Publication, broken_file, locate
-from isomorph.benchmarks.benchmark import GROUP, Benchmark
+from isomorph.benchmarks.benchmark import Benchmark
 from isomorph.benchmarks.blocks import RDMSet
+from isomorph.benchmarks.checks import GROUP
 from isomorph.stimuli import ImageSet, from_arrays
 
 NAME = "kriegeskorte92"

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from isomorph.benchmarks.benchmark import Benchmark, boolean_columns, check_stimuli
+from isomorph.benchmarks.benchmark import Benchmark
 from isomorph.benchmarks.blocks import Block, RDMSet, make_block, neuroid_names
+from isomorph.benchmarks.checks import boolean_columns, check_stimuli
 from isomorph.benchmarks.labels import with_labels
 from isomorph.stimuli import ImageSet, as_stimuli
 from isomorph.stimuli.readers import IMAGE_SUFFIXES

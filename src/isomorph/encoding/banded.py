@@ -20,6 +20,7 @@ from isomorph.encoding.ridge import (
 )
 from isomorph.encoding.selection import Criterion, check_criterion, choose, criterion_scores
 from isomorph.encoding.spectrum import (
+    Spectrum,
     centred_targets,
     centred_test_kernel,
     dual_spectrum,
@@ -28,6 +29,12 @@ from isomorph.encoding.spectrum import (
     read_targets,
     read_test_kernel,
 )
+
+# A candidate whose score, found in float32, lies further than this share below the best so far
+# cannot be the best.
+_CLOSE = 1e-4
+# Decompositions that are kept for the final fit, instead of being made again.
+_KEPT_BYTES = 256_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +53,8 @@ class BandedFit:
     candidate : np.ndarray of int, (t,)
         Which of the candidates the gammas are; −1 where there is none.
     scores : np.ndarray, (n_candidates, t)
-        The criterion of every candidate, at its best penalty; larger is better.
+        The criterion of every candidate, at its best penalty; larger is better. Those that never
+        were near the best are exact to six digits.
     cv_predictions : np.ndarray, (n_train, t)
         Held-out predictions of the chosen candidate and penalty.
     cv_score : np.ndarray, (t,)
@@ -177,8 +185,9 @@ def banded_ridge(
     penalties = read_penalties(alphas, y.device, "banded_ridge")
     candidates = _read_candidates(gammas, len(kernels), seed)
     held_out = None if folds is None else read_folds(folds, len(y))
-    found = _search(kernels, y, penalties, candidates, held_out, criterion)
-    refitted: dict[str, Any] = _refit(kernels, across, y, penalties, candidates, found)
+    kept: dict[int, Spectrum] = {}
+    found = _search(kernels, y, penalties, candidates, held_out, criterion, kept)
+    refitted: dict[str, Any] = _refit(kernels, across, y, penalties, candidates, found, kept)
     shares = candidates[found.candidate].T
     shares[:, found.candidate < 0] = np.nan
     return BandedFit(
@@ -186,7 +195,7 @@ def banded_ridge(
         gammas=shares,
         candidate=found.candidate,
         scores=found.scores.cpu().numpy(),
-        cv_predictions=found.held_out.cpu().numpy(),
+        cv_predictions=found.held_out.double().cpu().numpy(),
         cv_score=found.best.cpu().numpy(),
         candidates=candidates,
         **refitted,
@@ -211,34 +220,48 @@ def _search(
     candidates: np.ndarray,
     folds: list[np.ndarray] | None,
     criterion: str,
+    kept: dict[int, Spectrum],
 ) -> _Found:
+    """Search the candidates; what is `kept` are decompositions of those that won for a target."""
     centred, mean, constant = centred_targets(y)
     index = torch.full_like(mean, -1, dtype=torch.int64)
     winner = index.clone()
     best = torch.full_like(mean, -torch.inf)
-    held_out = mean.expand_as(y).clone()
-    scores = y.new_full((len(candidates), y.shape[1]), torch.nan)
+    held_out = mean.to(y.dtype).expand_as(y).clone()
+    scores = best.new_full((len(candidates), y.shape[1]), torch.nan)
     covered = slice(None) if folds is None else np.sort(np.concatenate(folds))
     for number, shares in enumerate(candidates):
         kernel = _mixed(kernels, shares)
         if float(kernel.trace() - kernel.sum() / len(kernel)) <= 0:
             continue
         if folds is None:
-            search = LooSearch(dual_spectrum(kernel), alphas, criterion)
+            kept[number] = dual_spectrum(kernel)
+            search = LooSearch(kept[number], alphas, criterion)
         else:
             search = FoldSearch([dual_fold(kernel, rows, alphas) for rows in folds], criterion)
         for chunk in target_chunks(y):
             parts = search.prepare(centred[:, chunk])
-            chosen = choose(search.scores(parts), constant[chunk])
-            errors = search.errors(parts, chosen.clamp(min=0))
-            score = criterion_scores(errors[covered], parts[0][covered], criterion)
+            table = search.scores(parts)
+            chosen = choose(table, constant[chunk])
+            score = table.gather(0, chosen.clamp(min=0)[None])[0]
             scores[number, chunk] = score.masked_fill(chosen < 0, torch.nan)
+            # The search rounds: held-out errors decide among what may be the best so far.
+            contenders = (chosen >= 0) & ~(score < best[chunk] - _CLOSE * best[chunk].abs())
+            columns = torch.nonzero(contenders).flatten()
+            if len(columns) < len(chosen):
+                parts = tuple(part[:, columns] for part in parts)
+            errors = search.errors(parts, chosen[columns])
+            exact = criterion_scores(errors[covered], parts[0][covered], criterion).to(best.dtype)
+            scores[number, columns + chunk.start] = exact
             # Strictly better only: a tie stays with the earlier candidate.
-            better = (score > best[chunk]) & (chosen >= 0)
-            columns = torch.nonzero(better).flatten()
-            at = columns + chunk.start
-            best[at], index[at], winner[at] = score[columns], chosen[columns], number
-            held_out[:, at] = y[:, at] - errors[:, columns]
+            better = torch.nonzero(exact > best[columns + chunk.start]).flatten()
+            at = columns[better] + chunk.start
+            best[at], index[at], winner[at] = exact[better], chosen[columns[better]], number
+            held_out[:, at] = y[:, at] - errors[:, better]
+        won = set(winner.unique().tolist())
+        room = _KEPT_BYTES // (8 * len(y) ** 2)
+        for other in [each for each in kept if each not in won] + list(kept)[room:]:
+            kept.pop(other, None)
     return _Found(
         index, winner.cpu().numpy(), best.masked_fill(index < 0, torch.nan), held_out, scores
     )
@@ -251,6 +274,7 @@ def _refit(
     alphas: torch.Tensor,
     candidates: np.ndarray,
     found: _Found,
+    kept: dict[int, Spectrum],
 ) -> dict[str, np.ndarray]:
     """Fit each target on all training stimuli at its candidate and penalty."""
     centred, mean, _ = centred_targets(y)
@@ -262,19 +286,21 @@ def _refit(
     by_band = y.new_zeros(len(kernels), m, y.shape[1])
     for number in np.unique(found.candidate[found.candidate >= 0]):
         columns = torch.tensor(np.flatnonzero(found.candidate == number), device=y.device)
-        spectrum = dual_spectrum(_mixed(kernels, candidates[number]))
+        spectrum = kept.get(int(number)) or dual_spectrum(_mixed(kernels, candidates[number]))
         refit = Refit(spectrum, spectrum.vectors[:0], alphas, coefficients=True)
         for part in columns.split(target_chunks(y)[0].stop):
             _, dual = refit((centred[:, part],), found.index[part], False)
             assert dual is not None
             coefficients[:, part] = dual
             for band, test in enumerate(tests):
-                by_band[band][:, part] = float(candidates[number, band]) * (test @ dual)
+                by_band[band][:, part] = float(candidates[number, band]) * (
+                    test.to(dual.dtype) @ dual
+                )
     return {
         "predictions": (by_band.sum(dim=0) + mean).cpu().numpy(),
-        "band_predictions": by_band.cpu().numpy(),
+        "band_predictions": by_band.double().cpu().numpy(),
         "intercept": mean.cpu().numpy(),
-        "coefficients": coefficients.cpu().numpy(),
+        "coefficients": coefficients.double().cpu().numpy(),
     }
 
 

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
-from sklearn.model_selection import StratifiedGroupKFold
 
+from isomorph.encoding.examples import draw_shots
 from isomorph.encoding.kernels import PUBLISHED_ALPHAS, PUBLISHED_COMPONENTS
 from isomorph.registry import Registry, unknown_name
 
@@ -213,51 +214,6 @@ class FewShot:
     chance: float
 
 
-def draw_shots(classes: ArrayLike, shots: int, n_draws: int, seed: int = 0) -> list[np.ndarray]:
-    """Draw the same number of examples of each class, several times.
-
-    Parameters
-    ----------
-    classes : array_like, (n,)
-    shots : int
-        Examples of each class.
-    n_draws, seed : int
-
-    Returns
-    -------
-    list of int array
-        Rows, in rising order.
-
-    Raises
-    ------
-    ValueError
-        If a class has fewer examples than that.
-
-    Examples
-    --------
-    >>> [len(rows) for rows in draw_shots(["a", "a", "b", "b"], 1, 3)]
-    [2, 2, 2]
-    """
-    labels = np.asarray(classes)
-    names, counts = np.unique(labels, return_counts=True)
-    if shots < 1 or n_draws < 1:
-        raise ValueError(
-            f"few shots: expected shots and draws of 1 or more, got {shots}, {n_draws}."
-        )
-    few = [f"{name} ({count})" for name, count in zip(names, counts, strict=True) if count < shots]
-    if few:
-        raise ValueError(
-            f"few shots: expected {shots} or more examples of each class to draw from, got fewer "
-            f"of {', '.join(few[:5])}. Ask for fewer shots, or leave these classes out."
-        )
-    rng = np.random.default_rng(seed)
-    rows = [np.flatnonzero(labels == name) for name in names]
-    return [
-        np.sort(np.concatenate([rng.choice(own, shots, replace=False) for own in rows]))
-        for _ in range(n_draws)
-    ]
-
-
 def few_shot_accuracy(
     train: ArrayLike,
     classes: ArrayLike,
@@ -310,63 +266,6 @@ def few_shot_accuracy(
     return FewShot(float(found.mean()), spread, found, 1 / len(np.unique(labels)))
 
 
-def stratified_folds(
-    classes: ArrayLike, k: int = 5, groups: ArrayLike | None = None
-) -> list[np.ndarray]:
-    """Split rows in folds that hold about the same share of each class.
-
-    Nothing is drawn: of each class a fold holds rows that follow one another, so that neighbours,
-    which are often alike (frames, variants of one object), are mostly held out together.
-
-    Parameters
-    ----------
-    classes : array_like, (n,)
-    k : int
-        How many; fewer where the rarest class has fewer members (or groups), but at least 2.
-    groups : array_like, (n,), optional
-        Rows of one group (frames of one clip) stay in one fold.
-
-    Returns
-    -------
-    list of int array
-        Rows that each fold holds out, in their order.
-
-    Raises
-    ------
-    ValueError
-        If a class has one member (or one group) only.
-
-    Examples
-    --------
-    >>> [fold.tolist() for fold in stratified_folds(["a", "a", "b", "b"], 2)]
-    [[0, 2], [1, 3]]
-    """
-    labels = np.asarray(classes)
-    names, which, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    unit = "examples"
-    if groups is not None:
-        unit = "groups of examples"
-        counts = np.array([len(np.unique(np.asarray(groups)[labels == name])) for name in names])
-    single = [str(name) for name, count in zip(names, counts, strict=True) if count < 2]
-    if single:
-        raise ValueError(
-            f"classes: expected two {unit} or more of each, got one of {', '.join(single[:5])}. "
-            f"Leave these stimuli out, or join the classes."
-        )
-    k = max(2, min(k, int(counts.min())))
-    if groups is not None:
-        splitter = StratifiedGroupKFold(k)
-        return [held_out for _, held_out in splitter.split(labels, labels, np.asarray(groups))]
-    fold_of = np.empty(len(labels), dtype=int)
-    start = 0
-    for number in range(len(names)):
-        members = np.arange(counts[number]) * k // counts[number]
-        # Each class begins at another fold, so that what does not divide evenly is spread.
-        fold_of[which == number] = (start + members) % k
-        start += int(counts[number])
-    return [np.flatnonzero(fold_of == fold) for fold in range(k)]
-
-
 def _size(x: np.ndarray) -> float:
     size = float(((x - x.mean(axis=0)) ** 2).sum(axis=1).mean())
     return size if size > 0 else 1.0
@@ -377,6 +276,12 @@ def _checked(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     x, z = (np.asarray(values, dtype=np.float64) for values in (train, test))
     labels = np.asarray(classes)
+    missing = int(np.sum(pd.isna(labels)))
+    if missing:
+        raise ValueError(
+            f"classifier: expected a class for each of the {len(labels)} stimuli, but {missing} "
+            f"have none. Leave these stimuli out."
+        )
     labels = labels.astype(str) if labels.dtype == object else labels
     if x.ndim != 2 or z.ndim != 2 or labels.shape != (len(x),) or x.shape[1] != z.shape[1]:
         raise ValueError(

@@ -197,6 +197,8 @@ def fit_ridge(
     others = np.arange(0) if test is None else np.asarray(test)
     y = read_targets(responses, torch.empty(len(rows), 0, device=x.device).double(), "fit_ridge")
     held_out = None if folds is None else read_folds(folds, len(rows))
+    if alphas is not None:
+        read_penalties(alphas, x.device, "fit_ridge")  # as they were given, not in other units
     columns = _columns(x, rows, scale)
     asked = _Asked(alphas, relative, held_out, scale, criterion, alpha_per_target)
     if x.shape[1] < len(rows):

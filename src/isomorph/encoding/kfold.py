@@ -77,7 +77,8 @@ def ridge_cv(
     Returns
     -------
     RidgeFit
-        In float64. Computed on the device of the kernel.
+        In float64. Computed on the device of the kernel; the products with float32 responses in
+        float32, which is as precise as these are.
 
     Raises
     ------
@@ -191,7 +192,7 @@ class FoldSearch:
             train, wrong, start = targets[fold.train], targets[fold.held_out], 0
             for position, count in enumerate(counts):
                 columns = slice(start, start + count)
-                wrong[:, columns] -= fold.maps[position] @ train[:, columns]
+                wrong[:, columns] -= fold.maps[position].to(train.dtype) @ train[:, columns]
                 start += count
             errors[fold.held_out] = wrong
         return errors[:, torch.argsort(order)]
@@ -216,7 +217,9 @@ class FoldSearch:
         actual = torch.cat([targets[fold.held_out] for fold in self.folds])
         found = targets.new_empty(len(self.folds[0].maps), targets.shape[1])
         for position in range(len(found)):
-            predicted = [fold.maps[position] @ targets[fold.train] for fold in self.folds]
+            predicted = [
+                fold.maps[position].to(targets.dtype) @ targets[fold.train] for fold in self.folds
+            ]
             found[position] = criterion_scores(
                 actual - torch.cat(predicted), actual, self.criterion
             )

@@ -72,7 +72,11 @@ def least_squares(train: ArrayLike, responses: ArrayLike, test: ArrayLike) -> Le
     x, y, z = check_arrays("least_squares", train, responses, test)
     centre, mean = column_means(x), column_means(y)
     left, sizes, right = np.linalg.svd(x - centre, full_matrices=False)
-    rank = int((sizes > max(x.shape) * _EPS * sizes.max(initial=0.0)).sum())
+    # What rounding leaves in dimensions that the features do not have: of the decomposition, and
+    # of a large offset that the features came with.
+    of_offset = 4 * _EPS * np.sqrt(len(x)) * np.linalg.norm(centre)
+    rounding = max(max(x.shape) * _EPS * sizes.max(initial=0.0), of_offset)
+    rank = int((sizes > rounding).sum())
     # One dimension is the constant's: what rounding leaves of it is not the features'.
     rank = min(rank, len(x) - 1)
     left, sizes, right = left[:, :rank], sizes[:rank], right[:rank]

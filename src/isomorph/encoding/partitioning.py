@@ -174,7 +174,8 @@ def partition_variance(
     Raises
     ------
     ValueError
-        If there are not two to four spaces, or the numbers of stimuli differ.
+        If there are not two to four spaces, the numbers of stimuli differ, or training and test
+        stimuli overlap.
 
     References
     ----------
@@ -202,6 +203,12 @@ def partition_variance(
         )
     scorer = _scorer(score)
     rows, held_out = np.asarray(train), np.asarray(test)
+    shared = np.intersect1d(rows, held_out)
+    if len(shared):
+        raise ValueError(
+            f"partition_variance: expected test stimuli that are not trained on, got "
+            f"{len(shared)} that are. Take them out of one of the two."
+        )
     kernels = {name: _unit_kernels(values, rows, held_out) for name, values in spaces.items()}
     fit = _joint_ridge if fit is None else fit
     explained = {}

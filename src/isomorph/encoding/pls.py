@@ -91,10 +91,14 @@ def pls_regression(
     centre, mean = column_means(x), column_means(y)
     left, targets = x - centre, _narrow(y - mean)
     sizes = np.linalg.norm(left), np.linalg.norm(targets)
+    # What rounding leaves of features that are used up: of the arithmetic, and of a large offset
+    # that they came with.
+    rounding = max(len(x) * _EPS * sizes[0], 4 * _EPS * np.sqrt(len(x)) * np.linalg.norm(centre))
     weights, loadings, scores = [], [], []
     for _ in range(n_components):
         shared = left.T @ targets
-        if np.linalg.norm(shared) <= len(x) * _EPS * sizes[0] * sizes[1]:
+        used_up = np.linalg.norm(left) <= rounding
+        if used_up or np.linalg.norm(shared) <= len(x) * _EPS * sizes[0] * sizes[1]:
             break
         weight = _first_left_vector(shared)
         score = left @ weight

@@ -78,6 +78,7 @@ def ridge_loo(
     criterion: Criterion = "squared_error",
     alpha_per_target: bool = True,
     coefficients: bool = False,
+    held_out: bool = True,
     chunk_targets: int | None = None,
 ) -> RidgeFit:
     """Ridge regression in its dual form, its penalty chosen by exact leave-one-out.
@@ -104,13 +105,17 @@ def ridge_loo(
         Whether each target has its own penalty, or all share the one that is best on average.
     coefficients : bool
         Whether to give the dual coefficients too.
+    held_out : bool
+        Whether to give the left-out predictions. Without them ``cv_predictions`` has no rows, and
+        the scores are those of the search, exact to six digits.
     chunk_targets : int, optional
         How many targets at a time. Results do not depend on it beyond rounding.
 
     Returns
     -------
     RidgeFit
-        In float64. Computed on the device of the kernel.
+        In float64. Computed on the device of the kernel; the products with float32 responses in
+        float32, which is as precise as these are.
 
     Raises
     ------
@@ -143,6 +148,7 @@ def ridge_loo(
         criterion,
         alpha_per_target=alpha_per_target,
         coefficients=coefficients,
+        held_out=held_out,
         chunk_targets=chunk_targets,
     )
 
@@ -156,6 +162,7 @@ def loo_fit(
     *,
     alpha_per_target: bool,
     coefficients: bool,
+    held_out: bool = True,
     chunk_targets: int | None = None,
 ) -> RidgeFit:
     """Fit from a decomposition, dual or primal; ``test`` (m, r) is the test kernel × vectors."""
@@ -165,6 +172,7 @@ def loo_fit(
         Refit(spectrum, test, alphas, coefficients),
         alpha_per_target=alpha_per_target,
         chunks=target_chunks(y, chunk_targets),
+        held_out=held_out,
     )
 
 
@@ -195,18 +203,34 @@ class LooSearch:
 
     def prepare(self, centred: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Responses, their components, and what no direction of the features can explain."""
-        components = self.spectrum.vectors.T @ centred
+        vectors = self.spectrum.vectors.to(centred.dtype)
+        components = vectors.T @ centred
         if self.spectrum.complete:
             return centred, components
-        return centred, components, centred - self.spectrum.vectors @ components
+        return centred, components, centred - vectors @ components
 
     def errors(self, parts: tuple[torch.Tensor, ...], index: torch.Tensor) -> torch.Tensor:
         """Errors at each target's own penalty, (n, t)."""
-        _, components, *rest = parts
-        errors = self.spectrum.vectors @ (self._shrink[:, index] * components)
-        if rest:
-            errors += rest[0]
-        return errors.div_(self._remainder[:, index])
+        centred, components, *rest = parts
+        errors = torch.empty_like(centred)
+        for position in index.unique().tolist():
+            # Targets of one penalty together: one product serves them all.
+            which = torch.nonzero(index == position).flatten()
+            errors[:, which] = self._errors_at(
+                position, components[:, which], *(part[:, which] for part in rest)
+            )
+        return errors
+
+    def _errors_at(
+        self, position: int, components: torch.Tensor, *rest: torch.Tensor
+    ) -> torch.Tensor:
+        """Left-out errors of targets at one penalty, (n, t)."""
+        maps = self.spectrum.vectors * self._shrink[:, position]
+        remainder = self._remainder[:, position, None]
+        errors = maps.div_(remainder).to(components.dtype) @ components
+        for part in rest:
+            errors.addcdiv_(part, remainder.to(part.dtype))
+        return errors
 
     def scores(self, parts: tuple[torch.Tensor, ...]) -> torch.Tensor:
         """The criterion of every penalty and target, (n_alphas, t)."""
@@ -216,11 +240,7 @@ class LooSearch:
         centred, components, *rest = parts
         found = centred.new_empty(self._shrink.shape[1], centred.shape[1])
         for position in range(len(found)):
-            remainder = self._remainder[:, position, None]
-            maps = self.spectrum.vectors * self._shrink[:, position]
-            errors = maps.div_(remainder).to(centred.dtype) @ components
-            if rest:
-                errors.addcdiv_(rest[0], remainder.to(centred.dtype))
+            errors = self._errors_at(position, components, *rest)
             found[position] = criterion_scores(errors, centred, self.criterion)
         return found
 
@@ -246,16 +266,17 @@ class Refit:
         """
         if not len(self.test) and not self.coefficients:
             return parts[0][:0], None
-        spectrum = self.spectrum
-        components = parts[1] if same else spectrum.vectors.T @ parts[0]
-        weights = spectrum.inverse(self.alphas)[:, index.clamp(min=0)]
+        spectrum, dtype = self.spectrum, parts[0].dtype
+        components = parts[1] if same else spectrum.vectors.to(dtype).T @ parts[0]
+        weights = spectrum.inverse(self.alphas).to(dtype)[:, index.clamp(min=0)]
         weights = weights.mul_(components).masked_fill_(index < 0, 0)
+        predictions = self.test.to(dtype) @ weights
         if not self.coefficients:
-            return self.test @ weights, None
+            return predictions, None
         if spectrum.directions is None:
-            return self.test @ weights, spectrum.vectors @ weights
-        singular = spectrum.values.sqrt()[:, None]
-        return self.test @ weights, spectrum.directions @ (singular * weights)
+            return predictions, spectrum.vectors.to(dtype) @ weights
+        back = spectrum.directions * spectrum.values.sqrt()
+        return predictions, back.to(dtype) @ weights
 
 
 def target_chunks(y: torch.Tensor, width: int | None = None) -> list[slice]:
@@ -310,11 +331,13 @@ def assemble(
             coefficients.append(found)
     return RidgeFit(
         **chosen_alphas(index.cpu().numpy(), refit.alphas.cpu().numpy()),
-        cv_predictions=left_out.cpu().numpy(),
-        predictions=predictions.cpu().numpy(),
+        cv_predictions=left_out.double().cpu().numpy(),
+        predictions=predictions.double().cpu().numpy(),
         cv_score=score.masked_fill(index < 0, torch.nan).cpu().numpy(),
         intercept=mean.cpu().numpy(),
-        coefficients=torch.cat(coefficients, dim=1).cpu().numpy() if coefficients else None,
+        coefficients=torch.cat(coefficients, dim=1).double().cpu().numpy()
+        if coefficients
+        else None,
     )
 
 

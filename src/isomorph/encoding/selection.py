@@ -20,6 +20,8 @@ GridScores = Callable[..., torch.Tensor]
 # geometric mean of that error and the variance: some twenty times its own rounding.
 _LEAD = 1e-5
 _LEAD_OF_SPREAD = 4e-6
+# Squares between this and its inverse are far from the ends of float32.
+_SAFE = 1e-16
 
 
 def check_criterion(criterion: str) -> None:
@@ -71,19 +73,26 @@ def grid_scores(
     criterion : {"squared_error", "pearson"}
     """
     if criterion != "squared_error":
-        return scores(*parts)
-    # Of unit variance, so that float32 neither overflows nor underflows.
-    spread = parts[0].square().mean(dim=0).sqrt()
-    spread = torch.where(spread > 0, spread, 1.0)
-    found = scores(*((part / spread).float() for part in parts)).double()
+        return scores(*(part.double() for part in parts))
+    variance = parts[0].square().mean(dim=0).double()
+    spread = torch.ones_like(variance)
+    # In units in which float32 neither overflows nor underflows; most responses come in such.
+    if not bool(((variance > _SAFE) & (variance < 1 / _SAFE)).all()):
+        variance = parts[0].square().mean(dim=0, dtype=torch.float64)
+        spread = torch.where(variance > 0, variance.sqrt(), 1.0)
+    found = scores(*(_in_units(part, spread) for part in parts)).double()
     best = found.max(dim=0).values
     second = found.topk(2, dim=0).values[1] if len(found) > 1 else torch.full_like(best, -torch.inf)
-    lead = _LEAD * -best + _LEAD_OF_SPREAD * (-best).sqrt()
+    lead = _LEAD * -best + _LEAD_OF_SPREAD * (-best).sqrt() * (variance.sqrt() / spread)
     doubtful = torch.nonzero(~(best - second > lead) | ~torch.isfinite(best)).flatten()
     found *= spread.square()
     if doubtful.numel():
-        found[:, doubtful] = scores(*(part[:, doubtful] for part in parts))
+        found[:, doubtful] = scores(*(part[:, doubtful].double() for part in parts))
     return found
+
+
+def _in_units(part: torch.Tensor, spread: torch.Tensor) -> torch.Tensor:
+    return part.float() if bool((spread == 1).all()) else (part / spread).float()
 
 
 def first_best(scores: torch.Tensor) -> torch.Tensor:

@@ -114,11 +114,14 @@ def centred_test_kernel(kernel: torch.Tensor, across: torch.Tensor) -> torch.Ten
 
 
 def centred_targets(y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Responses (n, t) about their mean, the mean (t,), and which are constant (t,) bool."""
+    """Responses (n, t) about their mean, the mean (t,) in float64, which are constant (t,) bool."""
     constant = y.amin(dim=0) == y.amax(dim=0)
-    # The mean of a constant is rounded; the constant is not.
-    mean = torch.where(constant, y[0], y.mean(dim=0))
-    return y - mean, mean, constant
+    # About the first row before the mean is taken: a large common mean costs no digits, and a
+    # constant is left at exactly 0.
+    first = y[0]
+    centred = y - first
+    mean = centred.mean(dim=0)
+    return centred.sub_(mean), first.double() + mean.double(), constant
 
 
 def read_penalties(alphas: ArrayLike, device: torch.device, name: str) -> torch.Tensor:
@@ -179,14 +182,16 @@ def read_test_kernel(
 def read_targets(
     responses: np.ndarray | torch.Tensor, like: torch.Tensor, name: str
 ) -> torch.Tensor:
-    """Responses (n, t) in float64 beside a kernel or features of n stimuli.
+    """Responses (n, t) beside a kernel or features of n stimuli; float32 stays, else float64.
 
     Raises
     ------
     ValueError
         If the shape does not fit or a value is not finite.
     """
-    y, n = as_tensor(responses).detach().to(like), len(like)
+    y, n = as_tensor(responses).detach().to(like.device), len(like)
+    # float32 responses have digits for float32 products, which cost half.
+    y = y if y.dtype == torch.float32 else y.double()
     if y.ndim != 2 or len(y) != n or y.shape[1] == 0:
         raise ValueError(
             f"{name}: expected responses of shape ({n}, n_targets) for {n} training "
@@ -198,6 +203,9 @@ def read_targets(
 
 def require_finite_values(tensor: torch.Tensor, name: str, what: str) -> None:
     """Raise if a value is not finite, and say how many are not."""
+    # One pass without a mask: a sum is finite only if its terms are.
+    if bool(torch.isfinite(tensor.sum())):
+        return
     bad = int((~torch.isfinite(tensor)).sum())
     if bad:
         whole = int((~torch.isfinite(tensor)).all(dim=0).sum()) if tensor.ndim == 2 else 0

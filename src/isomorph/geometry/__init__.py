@@ -61,6 +61,7 @@ from isomorph.geometry.rdms.noise_estimates import NOISE_METHODS as NOISE_METHOD
 from isomorph.geometry.rdms.noise_estimates import noise_covariance as noise_covariance
 from isomorph.geometry.rdms.rdm import check_rdm as check_rdm
 from isomorph.geometry.rdms.rdm import compute_rdm as compute_rdm
+from isomorph.geometry.rdms.rdm import is_one_rdm as is_one_rdm
 from isomorph.geometry.rdms.rdm import rdm_from_gram as rdm_from_gram
 from isomorph.geometry.rdms.rdm import square as square
 from isomorph.geometry.rdms.rdm import upper_triangle as upper_triangle

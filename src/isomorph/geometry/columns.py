@@ -64,6 +64,7 @@ def as_tensor(array: torch.Tensor | np.ndarray) -> torch.Tensor:
     """A tensor on an array's memory, which may be read-only (a mapped file): nothing is written."""
     if isinstance(array, torch.Tensor):
         return array
+    array = np.asarray(array)  # a list or a table of pandas as well
     if any(stride < 0 for stride in array.strides):  # a reversed view, which torch has not
         array = array.copy()
     with warnings.catch_warnings():

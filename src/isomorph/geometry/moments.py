@@ -37,6 +37,8 @@ class Moments:
         """How few stimuli each feature responds to, (n_features,): 0 all alike, 1 one alone.
 
         (1 − (mean r)² / mean r²) / (1 − 1/n); NaN for a feature that is zero for every stimulus.
+        For rates, which are not negative: of a feature whose signs differ the mean is near 0, and
+        this near 1, or above it, however many stimuli it responds to.
 
         References
         ----------

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from isomorph.plots.curves import individuals, prepare
+from isomorph.plots.curves import individuals, metric_title, prepare
 from isomorph.plots.style import (
     GREY,
     INK,
@@ -74,7 +74,7 @@ def plot_best(
         axes = panel_grid(figure, 1, len(names["metric"]), sharey=True)[0]
         for ax, metric in zip(axes, names["metric"], strict=True):
             _draw(ax, frame[frame["metric"] == metric], names["area"], palette)
-            ax.set_title(shorten(metric, 34), loc="left")
+            ax.set_title(metric_title(frame, metric), loc="left")
             ax.set_xlabel("score of the chosen layer")
         _key(figure, frame, palette)
         name_figure(figure, names["model_uid"], frame["benchmark"].unique().tolist())

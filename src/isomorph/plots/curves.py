@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from isomorph.plots.style import shorten
 from isomorph.registry import unknown_name
 from isomorph.results import (
     GROUP_SUBJECT,
@@ -17,6 +18,7 @@ from isomorph.results import (
     check_results,
     filter_results,
     select_layers,
+    signs,
 )
 
 # The split whose score counts, the best one first; train scores chose the layer.
@@ -145,11 +147,12 @@ def best_layers(frame: pd.DataFrame, value: str) -> dict[tuple[str, str, str], t
     -------
     dict
         (model_uid, metric, area) to the layer's name and the split that it was chosen on:
-        ``train``, or else the folds or all stimuli.
+        ``train``, or else the folds or all stimuli. Of distances (``larger_is_better`` false) it is
+        the nearest layer.
     """
     people = individuals(frame).assign(subj_id="subject")
     people = people.astype({"model_uid": "str", "metric": "str", "area": "str"})
-    keys = list(dict.fromkeys([*REQUIRED[:-1], "area"]))
+    keys = list(dict.fromkeys([*REQUIRED[:-1], "area", *_direction(people)]))
     averaged = people.groupby(keys, observed=True, as_index=False, sort=False)[[value]].mean()
     averaged = averaged.assign(score=averaged[value], region=averaged["area"])
     chosen: dict[tuple[str, str, str], tuple[str, str]] = {}
@@ -161,6 +164,13 @@ def best_layers(frame: pd.DataFrame, value: str) -> dict[tuple[str, str, str], t
             model, metric, area = map(str, key)
             chosen[model, metric, area] = (row["model_layer"], order[0])
     return chosen
+
+
+def metric_title(frame: pd.DataFrame, metric: str) -> str:
+    """Give a metric's name in few letters, and say so where it is a distance."""
+    rows = frame[frame["metric"] == metric]
+    distance = bool(len(rows)) and bool((signs(rows, "score") < 0).all())
+    return shorten(metric, 34) + (" (distance: low is best)" if distance else "")
 
 
 def _check_names(results: pd.DataFrame, wanted: dict[str, list[str]]) -> None:
@@ -191,11 +201,16 @@ def _in_order(
     return pd.Categorical(frame[column], categories=[name for _, name in pairs])
 
 
+def _direction(frame: pd.DataFrame) -> list[str]:
+    """The column that tells distances, where the table has it."""
+    return [name for name in ("larger_is_better",) if name in frame.columns]
+
+
 def _average_folds(frame: pd.DataFrame) -> pd.DataFrame:
     folds = frame["cv_split"].astype(str).map(lambda name: bool(_FOLD.fullmatch(str(name))))
     if not folds.any():
         return frame
-    keys = [*REQUIRED[:-2], "area", "depth"]
+    keys = [*REQUIRED[:-2], "area", "depth", *_direction(frame)]
     numbers = frame.select_dtypes("number").columns.difference(keys).tolist()
     averaged = frame.loc[folds].groupby(keys, observed=True, as_index=False, sort=False)[numbers]
     return pd.concat([frame.loc[~folds], averaged.mean().assign(cv_split="folds")])

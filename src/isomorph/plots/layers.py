@@ -16,7 +16,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.transforms import blended_transform_factory
 
-from isomorph.plots.curves import best_layers, individuals, mean_curve, prepare, shown_splits
+from isomorph.plots.curves import (
+    best_layers,
+    individuals,
+    mean_curve,
+    metric_title,
+    prepare,
+    shown_splits,
+)
 from isomorph.plots.labels import PointLabel, place_labels
 from isomorph.plots.layout import Layout, top_areas
 from isomorph.plots.style import (
@@ -62,9 +69,9 @@ def plot_layers(
     a colour a model. Thick lines are means over subjects (without ``group``), thin ones subjects;
     of more than 8 subjects a band shows the mean ± one standard deviation. Solid is the test split,
     dashed the train split. Straight pale bands are noise ceilings, lower to upper bound, averaged
-    over subjects. A dot marks the layer with the highest mean score in the train split (on folds or
-    all stimuli where there is no train split) at its score in the main one; it is hollow where it
-    was chosen in sample.
+    over subjects. A dot marks the layer with the best mean score in the train split (on folds or
+    all stimuli where there is no train split) at its score in the main one: the highest, or the
+    lowest of a distance, which is named so. It is hollow where it was chosen in sample.
 
     Parameters
     ----------
@@ -285,10 +292,10 @@ def _dress(
     row, column = divmod(position, layout.n_columns)
     lowest = position + layout.n_columns >= len(layout.panels)
     marked = any(line.get_label() == "true layer" for line in ax.get_lines())
-    title = panel.get("metric") if "metric" in panel and row == 0 else None
-    title = panel.get("area") if layout.wrapped else title
+    title = metric_title(frame, panel["metric"]) if "metric" in panel and row == 0 else None
+    title = shorten(panel.get("area", ""), 34) if layout.wrapped else title
     if title:
-        ax.set_title(shorten(title, 34), loc="left", pad=32 if marked else 6)
+        ax.set_title(title, loc="left", pad=32 if marked else 6)
     ax.margins(x=0.03, y=0.1)
     one_model = frame["model_uid"].nunique() == 1
     if one_model and not layout.wrapped:
@@ -334,8 +341,10 @@ def _legend(
     drawn |= {str(area.get_label()) for ax in figure.axes for area in ax.collections}
     handles: list[Artist] = []
     for name, colour in look.colours.items():
-        short = short_model(name) if look.colour_by == "model_uid" else name
-        handles.append(Line2D([], [], color=colour, lw=2.2, label=shorten(short, 34)))
+        label = shorten(short_model(name) if look.colour_by == "model_uid" else name, 34)
+        if look.colour_by == "metric":
+            label = metric_title(frame, name)
+        handles.append(Line2D([], [], color=colour, lw=2.2, label=label))
     if len(handles) == 1 and layout.wrapped is False and look.colour_by == "metric":
         handles = []
     for split in sorted(frame["cv_split"].unique(), key=lambda name: (name == "train", name)):

@@ -11,6 +11,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from isomorph.results import signs
+
 logger = logging.getLogger(__name__)
 
 OVERLAID_REGIONS = 4  # more than that in one panel cannot be told apart
@@ -63,7 +65,7 @@ class Layout:
 
 
 def top_areas(frame: pd.DataFrame, value: str, top: int | None) -> tuple[pd.DataFrame, int]:
-    """Keep the regions with the highest scores, and say how many were left out."""
+    """Keep the regions with the best scores, and say how many were left out."""
     areas = _categories(frame, "area")
     rows = frame["model_uid"].nunique() > 1 and frame["metric"].nunique() > 1
     limit = top if top is not None else MAX_ROWS if rows else MAX_PANELS
@@ -72,7 +74,8 @@ def top_areas(frame: pd.DataFrame, value: str, top: int | None) -> tuple[pd.Data
     if len(areas) <= limit:
         return frame, 0
     # By the score's rank within its metric, as metrics differ in their range.
-    peak = frame.groupby(["metric", "area"], observed=True)[value].max()
+    better = frame.assign(height=signs(frame, value) * frame[value])
+    peak = better.groupby(["metric", "area"], observed=True)["height"].max()
     ranks = peak.groupby("metric", observed=True).rank(ascending=False)
     order = ranks.groupby("area", observed=True).mean()
     kept = set(order.sort_values(kind="stable").index[:limit])

@@ -101,7 +101,7 @@ def named_stack(rdms: Any, names: Sequence[str] | None) -> tuple[np.ndarray, lis
     if isinstance(rdms, Mapping):
         names = [str(name) for name in rdms] if names is None else names
         rdms = list(rdms.values())
-    from isomorph.geometry import square, upper_triangle
+    from isomorph.geometry import check_rdm, is_one_rdm, square
 
     if isinstance(rdms, list | tuple):
         rdms = [np.asarray(rdm, dtype=float) for rdm in rdms]
@@ -112,11 +112,14 @@ def named_stack(rdms: Any, names: Sequence[str] | None) -> tuple[np.ndarray, lis
                 "Draw them in figures of their own."
             )
     array = np.asarray(rdms, dtype=float)
-    is_one = array.ndim == 2 and array.shape[0] == array.shape[1] and not array.diagonal().any()
-    if array.ndim == 1 or (array.ndim == 2 and not is_one):
+    if not array.size:
+        raise ValueError(f"rdms: expected one RDM or more, got shape {array.shape}.")
+    if array.ndim == 1 or (array.ndim == 2 and not is_one_rdm(array, "rdms")):
         array = square(np.atleast_2d(array))
-    stack = array[None] if array.ndim == 2 else array
-    upper_triangle(stack)  # an error where they are not square
+    # An error where they are not square, or no RDMs.
+    stack = np.stack(
+        [check_rdm(one, "rdms") for one in (array[None] if array.ndim == 2 else array)]
+    )
     titles = [""] * len(stack) if names is None else [str(name) for name in names]
     if len(titles) != len(stack):
         raise ValueError(f"names: expected one for each of {len(stack)} RDMs, got {len(titles)}.")

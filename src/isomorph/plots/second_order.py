@@ -130,6 +130,8 @@ def plot_second_order_mds(
     >>> plot_second_order_mds({"AlexNet": first, "VGG": second, "ViT": third})  # doctest: +SKIP
     """
     matrix, titles = _matrix(rdms, names, method)
+    if len(matrix) < 2:
+        raise ValueError("plot_second_order_mds: expected 2 or more RDMs, got 1.")
     return plot_mds(
         matrix,
         titles,
@@ -186,7 +188,8 @@ def _name(ax: Axes, titles: Sequence[str]) -> None:
         return
     size = 8 if len(titles) <= 16 else 6.5 if len(titles) <= 30 else 5
     texts = [shorten(name) for name in titles]
-    short = max(map(len, texts)) * 0.075 < 0.4
+    # Inches that a name and a cell take, about: what fits need not be turned.
+    short = max(map(len, texts), default=0) * size * 0.65 / 72 < 0.95 * min(0.42, 8 / len(texts))
     ax.set_yticks(range(len(texts)), texts, fontsize=size)
     turned: dict[str, Any] = {}
     if not short:

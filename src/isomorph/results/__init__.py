@@ -1,6 +1,7 @@
 """The results table: its columns, the choice of layers, and its files. No torch."""
 
 from isomorph.results.candidates import filter_results as filter_results
+from isomorph.results.candidates import signs as signs
 from isomorph.results.files import read_results as read_results
 from isomorph.results.files import write_results as write_results
 from isomorph.results.rdms import RDMStack as RDMStack

@@ -60,13 +60,21 @@ def filter_results(results: pd.DataFrame, filters: Mapping[str, Any]) -> pd.Data
     return kept
 
 
+def signs(frame: pd.DataFrame, value: str) -> np.ndarray:
+    """Give each row -1 where the smallest `value` is the best, 1 elsewhere: (n_rows,)."""
+    if value not in SCORES or "larger_is_better" not in frame.columns:
+        return np.ones(len(frame))
+    larger = frame["larger_is_better"].to_numpy(dtype=bool, na_value=True)
+    return np.where(larger, 1.0, -1.0)
+
+
 def mark_degenerate(
     frame: pd.DataFrame, group: list[str], criterion: str, report: str, value: str
 ) -> np.ndarray:
-    """Mark the rows of layers whose report − criterion difference is an outlier (per metric)."""
+    """Mark the rows of layers that lose unusually much from criterion to report (per metric)."""
     keys = list(dict.fromkeys([*group, *LAYER, "metric"]))
     code = frame.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
-    values = frame[value].to_numpy(dtype=float, na_value=np.nan)
+    values = signs(frame, value) * frame[value].to_numpy(dtype=float, na_value=np.nan)
     split = frame["cv_split"].to_numpy(dtype=object)
     difference = np.zeros(len(frame))
     for sign, name in ((1, report), (-1, criterion)):

@@ -26,6 +26,8 @@ def write(rdms: RDMStack, path: Path) -> Path:
         raise ValueError(
             f"RDMs: expected a path that ends in {known}, got {path.name!r}. Choose one of them."
         )
+    if writer is _write_hdf5:
+        _check_hdf5(rdms)
     if path.suffix.lower() == ".csv" and rdms.n_rdms > 1:
         raise ValueError(
             f"RDMs: a .csv file holds one RDM, got {rdms.n_rdms}. Write them as .npz or .h5."
@@ -77,6 +79,8 @@ def _kinds_of(rdms: RDMStack) -> dict[str, Mapping[str, tuple]]:
 
 
 def _read_npz(path: Path) -> RDMStack:
+    if not zipfile.is_zipfile(path):  # numpy would advise to load it as a pickle
+        raise ValueError("it is no npz archive, or only part of one")
     # numpy leaves a path that is no archive open.
     with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
         descriptors: dict[str, dict[str, Any]] = {"rdm": {}, "stimulus": {}}
@@ -87,6 +91,19 @@ def _read_npz(path: Path) -> RDMStack:
         stimuli = file["stimuli"].tolist() if "stimuli" in file.files else ()
         method = str(file["method"]) if "method" in file.files else ""
         return RDMStack(file["dissimilarities"], stimuli, *descriptors.values(), method=method)
+
+
+def _check_hdf5(rdms: RDMStack) -> None:
+    """Refuse descriptors that HDF5, or the place of the names in it, would not give back."""
+    names = [*rdms.descriptors, *rdms.stimulus_descriptors]
+    bad = [name for name in names if "/" in name or name in ("", ".")]
+    if rdms.stimuli and NAME_KEYS[0] in rdms.stimulus_descriptors:
+        bad.append(NAME_KEYS[0])  # where the names of the stimuli go
+    if bad:
+        raise ValueError(
+            f"RDMs: an HDF5 file holds no descriptor called {bad[0]!r}. Call it something else, or "
+            "write .npz."
+        )
 
 
 def _write_hdf5(rdms: RDMStack, path: Path) -> None:

@@ -75,8 +75,12 @@ def _rdms(array: np.ndarray, *, vectors: bool) -> np.ndarray:
 def _read_old(path: Path) -> dict[str, Any]:
     """Up to version 7: by scipy."""
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
-    contents = loadmat(path)
+    try:
+        contents = loadmat(path)
+    except MatReadError as error:
+        raise ValueError(str(error)) from error
     return {
         name: _entries(value) if value.dtype.names and "RDM" in value.dtype.names else value
         for name, value in contents.items()

@@ -60,6 +60,8 @@ class RDMStack:
         squares = _squares(rdms)
         names = tuple(str(name) for name in stimuli)
         n_rdms, n = squares.shape[:2]
+        if "\0" in "".join(names):
+            raise ValueError("RDMs: expected names of stimuli without NUL.")
         if names and (len(names) != n or len(set(names)) != n):
             raise ValueError(
                 f"RDMs: expected {n} different names of stimuli, got {len(names)}, "
@@ -114,7 +116,7 @@ class RDMStack:
 
 def _squares(rdms: ArrayLike) -> np.ndarray:
     """Checked squares (n_rdms, n, n), float64, exactly as the upper triangles are."""
-    array = np.array(rdms, dtype=np.float64)
+    array = np.asarray(rdms, dtype=np.float64)
     if array.ndim == 1 or (array.ndim == 2 and array.shape[0] != array.shape[1]):
         n = round((1 + np.sqrt(1 + 8 * array.shape[-1])) / 2)
         if not array.size or n * (n - 1) // 2 != array.shape[-1]:
@@ -153,6 +155,10 @@ def _descriptors(
                 f"RDMs: expected descriptor {name!r} to have a value for each of {n} {of}, got "
                 f"{len(listed)}."
             )
+        if any(isinstance(value, int) and abs(value) >= 2**63 for value in listed):
+            raise ValueError(f"RDMs: expected descriptor {name!r} to hold numbers below 2⁶³.")
+        if any(isinstance(value, str) and "\0" in value for value in listed):
+            raise ValueError(f"RDMs: expected descriptor {name!r} to hold text without NUL.")
         if not (kinds <= {str} or kinds <= {bool} or kinds <= {int, float}):
             raise ValueError(
                 f"RDMs: expected descriptor {name!r} to hold text, numbers or truths alone, got "

@@ -19,6 +19,7 @@ from isomorph.results.candidates import (
     check_unique,
     filter_results,
     mark_degenerate,
+    signs,
 )
 from isomorph.results.schema import GROUP_SUBJECT, check_results
 
@@ -63,7 +64,8 @@ def select_layers(
         The ``cv_split`` to report; ``test`` by default (``all`` if that is the criterion).
     degenerate : bool
         Leave out layers whose test − train difference lies z ≤ −3.291 below the mean of all rows
-        of the metric (``remove_degenerate_layers`` of the published pipeline).
+        of the metric (``remove_degenerate_layers`` of the published pipeline). Of distances, those
+        whose train − test difference does.
 
     Returns
     -------
@@ -162,7 +164,7 @@ class _Table:
 
     def __init__(self, frame: pd.DataFrame, value: str) -> None:
         self.frame = frame
-        self.sign = _signs(frame, value)
+        self.sign = signs(frame, value)
         self.value = self.sign * frame[value].to_numpy(dtype=float, na_value=np.nan)
         self.score = frame["score"].to_numpy(dtype=float, na_value=np.nan)
         self.split = frame["cv_split"].to_numpy(dtype=object)
@@ -302,20 +304,13 @@ def _averaged(found: _Group, rows: np.ndarray, layer: int, folds: list[str]) -> 
 def _undefined(found: _Group, group: list[str], reason: str) -> dict[Any, Any]:
     frame = found.table.frame.iloc[found.where]
     row = {name: frame[name].iloc[0] for name in group}
-    for name in ("model_uid", "metric", "benchmark", "region", "subj_id", "selection"):
-        if frame[name].nunique(dropna=False) == 1:
+    shared = ("model_uid", "metric", "benchmark", "region", "subj_id", "selection")
+    for name in (*shared, "larger_is_better"):
+        if name in frame.columns and frame[name].nunique(dropna=False) == 1:
             row[name] = frame[name].iloc[0]
     given = frame["reason"].dropna()
     first = f" ({given.mode().iloc[0]})" if len(given) else ""
     return {**row, "score": np.nan, "reason": reason + first}
-
-
-def _signs(frame: pd.DataFrame, value: str) -> np.ndarray:
-    """-1 where the smallest score is the best, 1 elsewhere: (n_rows,)."""
-    if value not in SCORES or "larger_is_better" not in frame.columns:
-        return np.ones(len(frame))
-    larger = frame["larger_is_better"].to_numpy(dtype=bool, na_value=True)
-    return np.where(larger, 1.0, -1.0)
 
 
 def _first_best(scores: np.ndarray) -> int | None:

@@ -127,7 +127,8 @@ def _labels(
     n = len(benchmark.stimuli)
     if blocks is None:
         groups = benchmark.stimuli.groups
-        return None if groups is None else list(groups)
+        # Groups of one stimulus each leave nothing inside to exchange: they are no groups.
+        return None if groups is None or len(set(groups)) == n else list(groups)
     labels = list(blocks)
     if len(labels) != n:
         raise ValueError(

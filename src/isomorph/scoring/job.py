@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ from isomorph.results import COLUMNS
 from isomorph.scoring.measure import measure
 from isomorph.storage import check_folder
 from isomorph.zoo import as_model, load_model
+
+logger = logging.getLogger(__name__)
 
 SplitAsked = str | int | Split | tuple[Sequence[int], Sequence[int]]
 KEPT = ("rdms", "predictions")
@@ -306,8 +309,10 @@ def _make_splits(
         splits = [Split(*_rows_of(train, test, block, n_stimuli))]
     elif asked == "odd_even":
         splits = [odd_even(n)]
+        _warn_of_torn_groups(splits[0], block)
     elif folds := re.fullmatch(r"(?:kfold)?([1-9]\d*)", str(asked)):
-        splits = list(kfold(n, int(folds[1])))
+        # What belongs together (frames of a clip) stays on one side of every fold.
+        splits = list(kfold(n, int(folds[1]), groups=block.stimulus_groups))
     else:
         raise ValueError(
             f"split: expected 'odd_even', 'kfold5', a number of folds, a Split, or (train, test) "
@@ -321,6 +326,21 @@ def _make_splits(
             "in turn. Leave swap out."
         )
     return (splits[0], swapped(splits[0]))
+
+
+def _warn_of_torn_groups(split: Split, block: Measured) -> None:
+    """Say where stimuli that belong together stand on both sides, which raises test scores."""
+    groups = block.stimulus_groups
+    if groups is None:
+        return
+    torn = np.intersect1d(groups[split.train], groups[split.test])
+    if len(torn):
+        logger.warning(
+            "%d of %d groups of stimuli have some in the train and some in the test half, so that "
+            "test scores say little of new groups. Folds keep groups whole: split='kfold5'.",
+            len(torn),
+            len(np.unique(groups)),
+        )
 
 
 def _rows_of(

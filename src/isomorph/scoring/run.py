@@ -100,8 +100,8 @@ def score(
         ``"published"`` is the encoding pipeline of Conwell et al. 2024: sparse random projection,
         plain standardisation, absolute penalties, alpha by Pearson r.
     split : str, int, Split or (train, test)
-        ``"odd_even"`` (even positions train, odd test), ``"kfold5"`` or a number of folds, or
-        positions.
+        ``"odd_even"`` (even positions train, odd test), ``"kfold5"`` or a number of folds
+        (contiguous; stimuli of one group stay together), or positions.
     swap : bool
         Score both directions of the split: the score is their mean, ``score_spread`` their
         difference.

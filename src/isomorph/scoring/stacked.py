@@ -53,7 +53,7 @@ _WEIGHTS = (
 
 @dataclass(frozen=True, eq=False)
 class _Kept:
-    """Predictions of one block's split, layer by layer, as float32."""
+    """Predictions of one block's split, less `_means`, layer by layer, as float32."""
 
     train: dict[str, np.ndarray] = field(default_factory=dict)
     test: dict[str, np.ndarray] = field(default_factory=dict)
@@ -137,7 +137,8 @@ def stack_encoding(
     keys = ["metric", "region", "subj_id"]
     order = results.groupby(keys, sort=False).ngroup().to_numpy()
     results = results.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)
-    mean = weights.groupby([*keys, "model_layer", "model_layer_index"], sort=False).mean()
+    by = [*keys, "model_layer", "model_layer_index"]
+    mean = weights.groupby(by, sort=False, dropna=False).mean()
     return results, mean.reset_index()
 
 
@@ -216,9 +217,22 @@ def _score_layers(
             found = ridge_predictions(representation, block, split, spec.options)
             # A silent layer predicts nothing but the mean, and is no part of the mixture.
             if np.isfinite(found.alphas).any():
-                kept[place].train[layer.name] = found.train.astype(np.float32)
-                kept[place].test[layer.name] = found.test.astype(np.float32)
+                means = _means(block, split)
+                kept[place].train[layer.name] = (found.train - means).astype(np.float32)
+                kept[place].test[layer.name] = (found.test - means).astype(np.float32)
     return layers, rows, kept
+
+
+def _means(block: Measured, split: Split) -> np.ndarray:
+    """Mean training response of each neuroid, (t,); 0 without any.
+
+    Weights sum to one, so what all predictions have in common can be left out of the mixture:
+    float32 would round it.
+    """
+    assert block.responses is not None
+    responses = block.responses[split.train]
+    present = np.isfinite(responses)
+    return np.where(present, responses, 0.0).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
 
 
 def _score_stacks(
@@ -236,7 +250,8 @@ def _score_stacks(
         stack = _stack(kept[place].train, block, split)
         part = next(part for part in split_parts(split) if part.rows is split.test)
         for group, columns in block.groups.items():
-            score = _score(stack, kept[place].test, spec, block, group, part, columns)
+            means = _means(block, split)[columns]
+            score = _score(stack, kept[place].test, spec, block, group, part, columns, means)
             ceiling = ceilings.of(spec, block, split, score)
             fingerprint = fingerprints.of(spec, split, stand_in, score)
             rows.append(result_row(job, stand_in, spec, score, ceiling, fingerprint, {}))
@@ -246,7 +261,7 @@ def _score_stacks(
 
 def _stack(train: dict[str, np.ndarray], block: Measured, split: Split) -> Stack:
     assert block.responses is not None
-    responses = block.responses[split.train]
+    responses = block.responses[split.train] - _means(block, split)
     if not train:
         return Stack((), np.empty((0, responses.shape[1])), np.full(responses.shape[1], np.nan))
     # A stimulus without a response has no error, for any layer.
@@ -263,13 +278,14 @@ def _score(
     group: tuple[str, str],
     part: Part,
     columns: np.ndarray,
+    means: np.ndarray,
 ) -> Score:
     assert block.responses is not None
     actual = block.responses[np.ix_(part.rows, columns)]
     scores, reason = np.full(len(columns), np.nan), "no layer has predictions"
     if stack.names:
         own = Stack(stack.names, stack.weights[:, columns], stack.loss[columns])
-        predicted = own.predict({name: values[:, columns] for name, values in test.items()})
+        predicted = own.predict({name: values[:, columns] for name, values in test.items()}) + means
         scores = score_neuroids(predicted, actual, spec.options["score"])
         undefined = int((~np.isfinite(scores)).sum())
         reason = f"{undefined} of {len(scores)} neuroids have no score" if undefined else ""

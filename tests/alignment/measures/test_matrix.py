@@ -14,7 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ortho_group
 
-from isomorph.alignment import METRICS, list_metrics, score_arrays
+from isomorph.alignment import (
+    METRICS,
+    Measured,
+    Representation,
+    list_metrics,
+    parse_metric,
+    score_arrays,
+)
 from isomorph.alignment.calibration import reordered
 from isomorph.alignment.measure import (
     INVARIANCES,
@@ -27,6 +34,7 @@ from isomorph.alignment.measure import (
     value_of,
 )
 from isomorph.geometry import grams
+from isomorph.resampling import odd_even
 
 NAMES = sorted(MEASURES)
 DISTANCES = [name for name in NAMES if MEASURES[name].axioms]
@@ -355,3 +363,24 @@ def test_cuda_gives_the_same_number(name):
     expected = value(name, first, second)
     found = value(name, torch.from_numpy(first).cuda(), torch.from_numpy(second).cuda())
     assert found == pytest.approx(expected, abs=1e-7 * max(1, abs(expected)))
+
+
+def test_all_measures_that_keep_features_share_one_copy_of_them():
+    """A copy a measure would be gigabytes for a wide layer."""
+    layer = Representation.from_features(np.random.default_rng(0).normal(size=(24, 9)))
+    measured = Measured(
+        positions=np.arange(24),
+        responses=np.random.default_rng(1).normal(size=(24, 5)),
+        neuroid_ids=np.arange(5).astype(str),
+        groups={("V4", "one"): np.arange(5)},
+    )
+    for name in NAMES:
+        spec = parse_metric(name)
+        list(spec.metric.compute(layer, measured, odd_even(24), **spec.options))
+    held = {}
+    for item in layer.memo.values():
+        content = getattr(item, "content", item)
+        content = getattr(content, "features", content)
+        if isinstance(content, torch.Tensor) and content.shape[1:] == (9,):
+            held[content.data_ptr()] = len(content)
+    assert sorted(held.values()) == [12, 12]

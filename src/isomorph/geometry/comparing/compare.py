@@ -10,11 +10,8 @@ from numpy.typing import ArrayLike
 
 from isomorph.geometry.comparing.missing import compare_present
 from isomorph.geometry.comparing.partial import partial_correlations
-from isomorph.geometry.rdms.rdm import n_stimuli_of, square, upper_triangle
+from isomorph.geometry.rdms.rdm import check_rdm, is_one_rdm, n_stimuli_of, square, upper_triangle
 from isomorph.registry import Registry, unknown_name
-
-# Relative to the largest dissimilarity: what is left of a zero or of symmetry after rounding.
-_TOLERANCE = 1e-6
 
 NAN_POLICIES = ("propagate", "omit", "raise")
 
@@ -326,7 +323,7 @@ def as_vectors(rdm: ArrayLike, name: str) -> np.ndarray:
     Raises
     ------
     ValueError
-        If it is none of these, or a square with a zero diagonal that is not symmetric.
+        If it is none of these, or a square is not symmetric, or its diagonal not zero.
 
     Examples
     --------
@@ -334,7 +331,8 @@ def as_vectors(rdm: ArrayLike, name: str) -> np.ndarray:
     array([1., 2., 3.])
     """
     array = np.asarray(rdm, dtype=np.float64)
-    if array.ndim == 3 or _is_one_rdm(array, name):
+    if array.ndim == 3 or is_one_rdm(array, f"compare_rdms: {name}"):
+        _require_rdms(array, name)
         array = upper_triangle(array)
     if array.ndim not in (1, 2) or not array.size or n_stimuli_of(array.shape[-1]) is None:
         raise ValueError(
@@ -349,18 +347,10 @@ def as_squares(rdms: ArrayLike, name: str) -> np.ndarray:
     return square(np.atleast_2d(as_vectors(rdms, name)))
 
 
-def _is_one_rdm(array: np.ndarray, name: str) -> bool:
-    """Tell a square RDM from a stack of as many vectors as each has pairs (n = 3, 6, 10, 15 …)."""
-    if array.ndim != 2 or array.shape[0] != array.shape[1]:
-        return False
-    finite = np.abs(array[np.isfinite(array)])
-    atol = _TOLERANCE * float(finite.max(initial=0))
-    if not (np.abs(array.diagonal()) <= atol).all():
-        return False
-    if not np.allclose(array, array.T, rtol=0, atol=atol, equal_nan=True):
-        raise ValueError(
-            f"compare_rdms: {name} expected a symmetric RDM, got shape {array.shape} with a zero "
-            "diagonal and halves that differ. Average it with its transpose if both halves "
-            "measure the same; give a stack of RDMs as (n_rdms, n, n)."
-        )
-    return True
+def _require_rdms(stack: np.ndarray, name: str) -> None:
+    """Refuse squares that are no RDMs; the closer look is for those not exact to the bit."""
+    if stack.ndim != 3 or stack.shape[1] != stack.shape[2]:
+        return
+    for place, rdm in enumerate(stack):
+        if rdm.diagonal().any() or not np.array_equal(rdm, rdm.T):
+            check_rdm(rdm, f"compare_rdms: {name}[{place}]")

@@ -152,7 +152,8 @@ def _splits(
             )
         yield "all", everything, everything
         return
-    held_out = stimulus_folds(n_stimuli, folds, seed) if isinstance(folds, int) else folds
+    whole = isinstance(folds, int | np.integer)
+    held_out = stimulus_folds(n_stimuli, int(folds), seed) if whole else folds
     for number, fold in enumerate(held_out):
         test = np.asarray(fold)
         train = np.setdiff1d(everything, test)

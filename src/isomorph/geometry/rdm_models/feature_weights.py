@@ -17,6 +17,7 @@ from isomorph.geometry.gram import grams
 from isomorph.geometry.rdm_models.crossvalidation import stimulus_folds
 from isomorph.geometry.rdm_models.models import (
     FittedRDM,
+    fitted_stimuli,
     mean_comparison,
     measured_vectors,
     pooled,
@@ -93,7 +94,7 @@ class FeatureWeightedRDM:
     ) -> FittedRDM:
         """Fit to one or several measured RDMs; parameters as in `WeightedRDM.fit`."""
         measured = measured_vectors(rdms, self.n_stimuli, None)
-        seen = np.arange(self.n_stimuli) if stimuli is None else np.asarray(stimuli)
+        seen = fitted_stimuli(stimuli, self.n_stimuli)
         ridges = [float(ridge) for ridge in np.atleast_1d(np.asarray(self.ridge, dtype=float))]
         ridge = ridges[0] if len(ridges) == 1 else self._best_ridge(ridges, measured, seen, method)
         parts = self._parts(seen)

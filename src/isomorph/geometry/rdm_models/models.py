@@ -142,6 +142,7 @@ class _PartsModel:
         FittedRDM
         """
         measured = measured_vectors(rdms, self.n_stimuli, stimuli)
+        stimuli = fitted_stimuli(stimuli, self.n_stimuli)
         parts = np.asarray(self.rdms)
         seen = upper_triangle(subset_rdms(square(parts), stimuli))
         comparison = find_comparison(method)
@@ -164,10 +165,23 @@ def measured_vectors(rdms: ArrayLike, n_stimuli: int, stimuli: ArrayLike | None)
             f"fit: expected measured RDMs of the model's {n_stimuli} stimuli, got "
             f"{squares.shape[1]}. Take the stimuli that both have."
         )
-    n_seen = n_stimuli if stimuli is None else len(np.asarray(stimuli))
-    if n_seen < MIN_STIMULI:
-        raise ValueError(f"fit: expected {MIN_STIMULI} or more stimuli, got {n_seen}.")
-    return upper_triangle(subset_rdms(squares, stimuli))
+    return upper_triangle(subset_rdms(squares, fitted_stimuli(stimuli, n_stimuli)))
+
+
+def fitted_stimuli(stimuli: ArrayLike | None, n_stimuli: int) -> np.ndarray:
+    """Positions of the stimuli to fit on, each once; an error where they are none."""
+    positions = np.arange(n_stimuli) if stimuli is None else np.asarray(stimuli)
+    good = positions.ndim == 1 and positions.dtype.kind in "iu"
+    different = set(positions.tolist()) if good else set()
+    if not good or len(different) < len(positions) or not different <= set(range(n_stimuli)):
+        raise ValueError(
+            f"fit: expected stimuli as different positions from 0 to {n_stimuli - 1}, got "
+            f"{positions.dtype} of shape {positions.shape}. Turn a mask into positions with "
+            "np.flatnonzero."
+        )
+    if len(positions) < MIN_STIMULI:
+        raise ValueError(f"fit: expected {MIN_STIMULI} or more stimuli, got {len(positions)}.")
+    return positions
 
 
 def mean_comparison(prediction: np.ndarray, measured: np.ndarray, method: str) -> float:

@@ -80,10 +80,16 @@ def arrange_stimuli(
     """
     if method not in MDS_METHODS:
         raise unknown_name("multidimensional scaling", method, MDS_METHODS)
+    if n_dimensions < 1 or n_starts < 0:
+        raise ValueError(
+            "arrange_stimuli: expected 1 or more dimensions and 0 or more random starts, got "
+            f"{n_dimensions} and {n_starts}."
+        )
     distances = _one_square(rdm, "arrange_stimuli")
     if distances.min() < 0:
         raise ValueError(
-            f"arrange_stimuli: expected dissimilarities of 0 or more, got {distances.min():.3g}."
+            f"arrange_stimuli: expected dissimilarities of 0 or more, got {distances.min():.3g}. "
+            "transform_rdm(rdm, 'positive') sets those below to 0."
         )
     largest = distances.max()
     if largest == 0:

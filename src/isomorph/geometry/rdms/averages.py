@@ -8,13 +8,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from isomorph.geometry.rdms.rdm import check_rdm, square
+from isomorph.geometry.rdms.rdm import check_rdm, is_one_rdm, square
 from isomorph.geometry.rdms.transforms import as_vectors, transform_rdm
 from isomorph.registry import unknown_name
 
 AVERAGES = ("mean", "zscore", "rank", "fisher")
 RESCALINGS = ("evidence", "setsize", "simple")
 _STEPS = 10_000
+_ROUNDING = 1e-6  # of a correlation, which may have been float32
 
 
 def average_rdms(
@@ -47,8 +48,8 @@ def average_rdms(
     UnknownNameError
         If there is no such method.
     ValueError
-        If it is no stack, weights are negative or of another shape, or ``"fisher"`` is given
-        dissimilarities outside 0 … 2.
+        If it is no stack of RDMs, weights are negative or of another shape, or ``"fisher"`` is
+        given dissimilarities outside 0 … 2.
 
     Examples
     --------
@@ -61,12 +62,13 @@ def average_rdms(
         raise unknown_name("average of RDMs", method, AVERAGES)
     if nan not in ("propagate", "omit"):
         raise unknown_name("way with NaN pairs", nan, ("propagate", "omit"))
-    array = np.array(stack, dtype=np.float64)
-    if array.ndim not in (2, 3) or len(array) == 0:
+    array = np.asarray(stack, dtype=np.float64)
+    if array.ndim not in (2, 3) or len(array) == 0 or is_one_rdm(array, "average_rdms"):
         raise ValueError(
             f"average_rdms: expected a stack (n_rdms, n, n) or (n_rdms, n_pairs), got shape "
             f"{array.shape}. Put the RDMs into one array: np.stack(rdms)."
         )
+    as_vectors(array, "average_rdms")  # an error where they are no RDMs
     shares = _weights(weights, array.shape)
     if method in ("zscore", "rank"):
         # NaN from an RDM that is constant stays, and so shows in the average.
@@ -106,13 +108,13 @@ def _weights(weights: ArrayLike | None, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _to_fisher(array: np.ndarray) -> np.ndarray:
-    if (array < 0).any() or (array > 2).any():
+    if (array < -_ROUNDING).any() or (array > 2 + _ROUNDING).any():
         raise ValueError(
             "average_rdms: method='fisher' expects correlation distances, 0 to 2, got "
             f"{np.nanmin(array):g} to {np.nanmax(array):g}. Use method='mean'."
         )
     with np.errstate(divide="ignore"):
-        return np.arctanh(1 - array)
+        return np.arctanh(np.clip(1 - array, -1, 1))
 
 
 def join_rdms(

@@ -13,6 +13,7 @@ from isomorph.registry import unknown_name
 
 NOISE_METHODS = ("shrinkage_diag", "shrinkage_eye", "diag", "full")
 GIVEN = ("covariance", "precision", "residuals", "repeats")
+_ADVICE = {"full": "Use method='shrinkage_diag', or give more residuals."}
 # Relative: a spread this small is the rounding of the mean that was subtracted.
 _ROUNDING = 1e-14
 
@@ -108,7 +109,7 @@ def _shrunk(
     if not (weight > 0 or dof >= p) or not target.all():
         raise UndefinedRDMError(
             f"noise: the {method} covariance of {p} features is singular: {dof:g} degrees of "
-            f"freedom and {weight:g} shrinkage. Use method='shrinkage_diag' or more residuals."
+            f"freedom and {weight:g} shrinkage. {_ADVICE.get(method, 'Give more residuals.')}"
         )
     factors = np.sqrt((1 - weight) / dof) * rows
     if p > n:
@@ -230,7 +231,7 @@ def as_noise(noise: Noise, features: torch.Tensor | np.ndarray) -> NoiseCovarian
             raise ValueError(
                 f"noise={noise!r}: expected repeats (n_stimuli, n_repetitions, n_features) to "
                 f"estimate it from, got shape {tuple(features.shape)}. Give noise={{'residuals': "
-                "array}}."
+                "array}."
             )
         return noise_covariance(features, noise)
     if not isinstance(noise, Mapping) or len(noise) != 1:

@@ -218,7 +218,9 @@ def _mean_repeats(repeats: torch.Tensor) -> torch.Tensor:
 def _by_function(method: object, features: torch.Tensor) -> np.ndarray:
     assert callable(method)
     matrix = as_features(features)
-    rdm = np.array(method(matrix.to(working_dtype(matrix)).cpu().numpy()), dtype=np.float64)
+    # A copy: a function that works in place must not change the caller's features.
+    own = np.array(matrix.to(working_dtype(matrix)).cpu().numpy())
+    rdm = np.array(method(own), dtype=np.float64)
     n = len(matrix)
     if rdm.shape != (n, n):
         raise ValueError(
@@ -262,7 +264,7 @@ def check_rdm(rdm: ArrayLike, name: str = "RDM") -> np.ndarray:
     array([[0., 1.],
            [1., 0.]])
     """
-    array = np.array(rdm, dtype=np.float64)
+    array = np.asarray(rdm, dtype=np.float64)
     if array.ndim != 2 or array.shape[0] != array.shape[1] or not array.size:
         raise ValueError(f"{name}: expected a square (n, n), got shape {array.shape}.")
     finite = np.abs(array[np.isfinite(array)])
@@ -280,6 +282,46 @@ def check_rdm(rdm: ArrayLike, name: str = "RDM") -> np.ndarray:
     array = (array + array.T) / 2
     np.fill_diagonal(array, 0)
     return array
+
+
+def is_one_rdm(array: np.ndarray, name: str = "RDM") -> bool:
+    """Tell a square RDM from a stack of as many vectors as each has pairs (n = 3, 6, 10, 15 …).
+
+    One RDM is (n, n), symmetric, with a diagonal that is zero or NaN, all up to rounding.
+
+    Raises
+    ------
+    ValueError
+        If it has the diagonal of an RDM and is not symmetric, or is a matrix of similarities.
+
+    Examples
+    --------
+    >>> is_one_rdm(1 - np.corrcoef(np.eye(6))), is_one_rdm(np.ones((6, 6)))
+    (True, False)
+    """
+    if array.ndim != 2 or array.shape[0] != array.shape[1] or not array.size:
+        return False
+    diagonal = array.diagonal()
+    atol = _TOLERANCE * float(np.abs(array[np.isfinite(array)]).max(initial=0))
+    symmetric = np.allclose(array, array.T, rtol=0, atol=atol, equal_nan=True)
+    missing = np.isnan(diagonal)
+    if symmetric and (missing | (np.abs(diagonal) <= atol)).all():
+        return True
+    if (np.abs(diagonal) <= atol).all():
+        raise ValueError(
+            f"{name}: expected a symmetric RDM, got shape {array.shape} with a zero diagonal and "
+            "halves that differ. Average it with its transpose if both halves measure the same; "
+            "give a stack of RDMs as (n_rdms, n, n)."
+        )
+    # Vectors that happen to be symmetric are toys of few pairs, or all alike.
+    alike = len(array) > 3 and symmetric and (np.abs(diagonal - diagonal[0]) <= atol).all()
+    between = array[~np.eye(len(array), dtype=bool)]
+    if alike and between.any() and np.ptp(array) > atol:
+        raise ValueError(
+            f"{name}: expected dissimilarities with a zero diagonal, got a symmetric matrix with "
+            f"{diagonal[0]:g} on it. Is it a similarity: 1 − it?"
+        )
+    return False
 
 
 def upper_triangle(rdm: ArrayLike) -> np.ndarray:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from isomorph.geometry.comparing.compare import as_vectors, compare_rdms
-from isomorph.geometry.rdms.rdm import compute_rdm, square, upper_triangle
+from isomorph.geometry.rdms.rdm import compute_rdm, is_one_rdm, square, upper_triangle
 
 MIN_STIMULI = 4
 
@@ -37,7 +37,8 @@ def rdm_stability(
     labels : sequence, optional
         (n_stimuli,) the class of each stimulus, for `per_class`.
     sizes : sequence of int, optional
-        Numbers of stimuli to draw; by default a quarter, half and three quarters of them.
+        Numbers of stimuli to draw; by default a quarter, half and three quarters of them,
+        4 at the least.
     per_class : sequence of int, optional
         Numbers of stimuli to draw of every class instead.
     n_subsets : int
@@ -113,12 +114,11 @@ def _named_squares(rdms: Any, distance: str) -> tuple[list[str], np.ndarray]:
 
 
 def _as_square(item: Any, name: str, distance: str) -> np.ndarray:
-    """A square RDM as it is; anything else with two or more axes is features."""
+    """A square RDM, or its vector, as it is; anything else is features."""
     array = item.detach().cpu().numpy() if isinstance(item, torch.Tensor) else np.asarray(item)
-    square_shape = array.ndim == 2 and array.shape[0] == array.shape[1]
-    if square_shape and not np.nan_to_num(array.diagonal()).any():
-        return square(as_vectors(array, str(name)))
-    return compute_rdm(array, distance)
+    if array.ndim == 1 or is_one_rdm(np.asarray(array, dtype=np.float64), name):
+        return square(as_vectors(array, name))
+    return compute_rdm(item if isinstance(item, torch.Tensor) else array, distance)
 
 
 def _draws(
@@ -133,7 +133,8 @@ def _draws(
     if n_subsets < 1:
         raise ValueError(f"n_subsets: expected 1 or more, got {n_subsets}.")
     if per_class is None:
-        chosen = sizes if sizes is not None else [round(n * share) for share in (0.25, 0.5, 0.75)]
+        shares = [max(MIN_STIMULI, round(n * share)) for share in (0.25, 0.5, 0.75)]
+        chosen = sizes if sizes is not None else sorted(set(shares))
         for size in chosen:
             if not MIN_STIMULI <= size <= n:
                 raise ValueError(f"sizes: expected from {MIN_STIMULI} to {n} stimuli, got {size}.")

@@ -10,7 +10,7 @@ import scipy.sparse.csgraph
 import scipy.stats
 from numpy.typing import ArrayLike
 
-from isomorph.geometry.rdms.rdm import check_rdm, n_stimuli_of, square, upper_triangle
+from isomorph.geometry.rdms.rdm import check_rdm, is_one_rdm, n_stimuli_of, square, upper_triangle
 from isomorph.registry import Registry, unknown_name
 
 
@@ -129,16 +129,13 @@ def as_vectors(rdm: ArrayLike, name: str) -> tuple[np.ndarray, bool]:
     ValueError
         If a shape is no RDM's, a square is not symmetric, or something is infinite.
     """
-    array = np.array(rdm, dtype=np.float64)
+    array = np.asarray(rdm, dtype=np.float64)
     n_infinite = int(np.isinf(array).sum())
     if n_infinite:
         raise ValueError(f"{name}: expected finite dissimilarities or NaN, got {n_infinite} inf.")
     if array.ndim == 3 and array.shape[1] == array.shape[2] and array.size:
         return np.stack([upper_triangle(check_rdm(one, name)) for one in array]), True
-    square_shape = array.ndim == 2 and array.shape[0] == array.shape[1]
-    vectors_too = square_shape and n_stimuli_of(array.shape[1]) is not None
-    # As many vectors as each has pairs (n = 3, 6, 10 …): one RDM if its diagonal says so.
-    if square_shape and array.size and not (vectors_too and array.diagonal().any()):
+    if is_one_rdm(array, name):
         return upper_triangle(check_rdm(array, name)), True
     if array.ndim not in (1, 2) or not len(array) or n_stimuli_of(array.shape[-1]) is None:
         raise ValueError(
