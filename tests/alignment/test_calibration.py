@@ -117,6 +117,7 @@ def test_blocks_keep_what_is_shared_between_categories_out():
 
 
 def test_blocks_as_wholes_heed_that_neighbours_in_time_are_alike():
+    """LITcoder's p-values of autocorrelated series are below .05 in 36 % of unrelated ones."""
     rng = np.random.default_rng(8)
     rejected = {"plain": 0, "whole": 0}
     labels = np.repeat(np.arange(12), 4)

@@ -170,6 +170,9 @@ def hard_features(kind):
         x = x[:, rng.integers(0, 5, size=300)] + 1e-7 * x
     elif kind == "offset":
         x = (x * 0.01 + 1e4).astype(np.float32)
+    elif kind == "close at an offset":
+        x = x[:, rng.integers(0, 5, size=300)] + 0.05 * x
+        x = (x * 0.002 + 1e4).astype(np.float32)
     elif kind == "tiny":
         x = (x * 1e-30).astype(np.float32)
     elif kind == "huge":
@@ -184,7 +187,17 @@ def hard_features(kind):
 @pytest.mark.parametrize("match", ["semi", "assignment"])
 @pytest.mark.parametrize(
     "kind",
-    ["dead", "equal", "nearly equal", "offset", "tiny", "huge", "half", "narrow spread"],
+    [
+        "dead",
+        "equal",
+        "nearly equal",
+        "offset",
+        "close at an offset",
+        "tiny",
+        "huge",
+        "half",
+        "narrow spread",
+    ],
 )
 def test_the_search_in_float32_passes_over_no_unit(kind, match):
     """It only spares float64 the units that cannot be the best, however they are scaled."""

@@ -1,5 +1,7 @@
 """Score over layers: the figure shows the table's numbers."""
 
+import itertools
+
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -408,3 +410,26 @@ def test_the_top_regions_of_a_distance_are_the_nearest(results):
         figure = plot_layers(frame.assign(larger_is_better=larger), top=1)
         heights = [line.get_ydata()[0] for line in lines(figure.axes[0], "test")]
         assert heights == [0.9 if name == "far" else 0.1]
+
+
+def test_many_metrics_fill_several_rows_each_on_its_own_scale(results):
+    frame = results().drop(columns=["ceiling", "ceiling_lower", "ceiling_upper"])
+    one = frame[frame["metric"] == frame["metric"].iloc[0]]
+    many = pd.concat(
+        [one.assign(metric=f"m{k}", score=one["score"] * 10.0**k) for k in range(6)],
+        ignore_index=True,
+    )
+    figure = plot_layers(many)
+    shown = [ax for ax in figure.axes if ax.get_visible() and ax.axison and ax.get_lines()]
+    assert len(shown) == 6
+    assert figure.get_size_inches()[0] < 12
+    tops = [ax.get_ylim()[1] for ax in shown]
+    assert all(9 < after / before < 11 for before, after in itertools.pairwise(tops))
+
+
+def test_curves_of_little_range_keep_clear_of_the_frame(results):
+    frame = results().drop(columns=["ceiling", "ceiling_lower", "ceiling_upper"])
+    flat = frame.assign(score=0.4 + 0.001 * frame["score"].rank(pct=True))
+    for ax in plot_layers(flat).axes:
+        heights = [np.nanmax(line.get_ydata()) for line in ax.get_lines() if len(line.get_ydata())]
+        assert ax.get_ylim()[1] >= 1.05 * max(heights)

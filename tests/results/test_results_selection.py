@@ -374,3 +374,23 @@ def test_where_no_layer_is_chosen_the_row_still_says_which_end_is_better(splits,
     assert found["model_layer"].isna().all()
     assert found["larger_is_better"].dtype == bool
     assert (found["larger_is_better"] == larger).all()
+
+
+def test_brain_score_counts_missing_cells_as_zero_and_a_mean_here_does_not():
+    """Brain-Score's average takes the 43 % of its cells that failed or never ran for zeros."""
+    frame = table(missing=0)
+    gone = (frame["subj_id"] == "s1") & (frame["metric"] == "eReg")
+    assert gone.any()
+    frame.loc[gone, "score"] = np.nan
+    mean = mean_over_subjects(frame)
+    mean = mean[mean["metric"] == "eReg"]
+    others = frame[(frame["metric"] == "eReg") & ~frame["subj_id"].isin(["s1", "group"])]
+    keys = ["model_uid", "metric", "region", "model_layer", "cv_split"]
+    expected = others.groupby(keys)["score"].mean()
+    assert (mean["n_subjects"] == others["subj_id"].nunique()).all()
+    np.testing.assert_allclose(mean.set_index(keys)["score"].reindex(expected.index), expected)
+    alone = frame[frame["subj_id"] == "s1"]
+    nothing = mean_over_subjects(alone)
+    nothing = nothing[nothing["metric"] == "eReg"]
+    assert nothing["score"].isna().all()
+    assert (nothing["n_subjects"] == 0).all()

@@ -141,25 +141,13 @@ def fit_encoding(
         )
     found = _split(split, len(x))
     scorer = SCORE_TYPES[score]
-    held_out = None
-    if folds not in FOLD_KINDS:
-        raise unknown_name("folds", folds, FOLD_KINDS)
-    if read_cv(cv) == "loo":
-        if folds != "contiguous" or groups is not None:
-            raise ValueError(
-                "fit_encoding: folds and groups say how the folds of cv='kfold5' are made, but "
-                "cv='loo' was asked. Add cv='kfold5', or leave them out."
-            )
-    else:
-        numbers = None if groups is None else _numbered(groups, len(x))
-        held_out = inner_folds(found.train, cv, folds, numbers)
     model = fit_ridge(
         x,
         y[found.train],
         alphas,
         train=found.train,
         test=found.test,
-        folds=held_out,
+        folds=_held_out(found.train, cv, folds, groups, len(x)),
         scale=scale,
         relative=True,
         criterion=criterion,
@@ -185,6 +173,26 @@ def _split(split: Split | tuple[ArrayLike, ArrayLike] | None, n: int) -> Split:
         return odd_even(n)
     train, test = (split.train, split.test) if isinstance(split, Split) else split
     return given(train, test, n)
+
+
+def _held_out(
+    train: np.ndarray,
+    cv: str,
+    folds: str,
+    groups: Sequence[Hashable] | np.ndarray | None,
+    n: int,
+) -> list[np.ndarray] | None:
+    """What each fold inside the training stimuli holds out; None for leave-one-out."""
+    if folds not in FOLD_KINDS:
+        raise unknown_name("folds", folds, FOLD_KINDS)
+    if read_cv(cv) != "loo":
+        return inner_folds(train, cv, folds, None if groups is None else _numbered(groups, n))
+    if folds != "contiguous" or groups is not None:
+        raise ValueError(
+            "fit_encoding: folds and groups say how the folds of cv='kfold5' are made, but "
+            "cv='loo' was asked. Add cv='kfold5', or leave them out."
+        )
+    return None
 
 
 def _numbered(groups: Sequence[Hashable] | np.ndarray, n: int) -> np.ndarray:

@@ -322,14 +322,15 @@ def read_option(metric: HasOptions, name: str, value: Any) -> Any:
     if name not in metric.options:
         raise unknown_name(f"option of {metric.name}", name, metric.options)
     option = metric.options[name]
-    if isinstance(value, str):
-        if option.choices and value not in option.choices:
-            raise unknown_name(f"value for {metric.name}[{name}=]", value, option.choices)
-        try:
-            return option.read(value)
-        except ValueError as error:
-            raise ValueError(f"metric {metric.name}: option {name}={value!r}: {error}") from None
-    return option.read(_write(value)) if value is not None else None
+    if value is None and option.default is None:
+        return None
+    text = value if isinstance(value, str) else _write(value)
+    if option.choices and text not in option.choices:
+        raise unknown_name(f"value for {metric.name}[{name}=]", text, option.choices)
+    try:
+        return option.read(text)
+    except ValueError as error:
+        raise ValueError(f"metric {metric.name}: option {name}={value!r}: {error}") from None
 
 
 def _write(value: Any) -> str:

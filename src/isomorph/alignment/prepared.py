@@ -123,6 +123,11 @@ def value_of(
 def finite_features(features: torch.Tensor | ArrayLike) -> torch.Tensor:
     """Features as a finite float tensor (n_stimuli, n_features); float64 stays."""
     tensor = as_tensor(features).detach()  # pyright: ignore[reportArgumentType]
+    if tensor.ndim == 0 or tensor.numel() == 0:
+        raise ValueError(
+            "features: expected (n_stimuli, n_features, ...) with one or more of each, got "
+            f"{tuple(tensor.shape)}."
+        )
     flat = tensor.reshape(len(tensor), -1)
     flat = flat if flat.dtype == torch.float64 else flat.float()
     bad = int((~torch.isfinite(flat)).sum())

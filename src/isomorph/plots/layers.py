@@ -16,14 +16,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.transforms import blended_transform_factory
 
-from isomorph.plots.curves import (
-    best_layers,
-    individuals,
-    mean_curve,
-    metric_title,
-    prepare,
-    shown_splits,
-)
+from isomorph.plots.curves import best_layers, individuals, mean_curve, metric_title
+from isomorph.plots.curves import prepare, shown_splits
 from isomorph.plots.labels import PointLabel, place_labels
 from isomorph.plots.layout import Layout, top_areas
 from isomorph.plots.style import (
@@ -292,10 +286,14 @@ def _dress(
     row, column = divmod(position, layout.n_columns)
     lowest = position + layout.n_columns >= len(layout.panels)
     marked = any(line.get_label() == "true layer" for line in ax.get_lines())
-    title = metric_title(frame, panel["metric"]) if "metric" in panel and row == 0 else None
-    title = shorten(panel.get("area", ""), 34) if layout.wrapped else title
+    title = None
+    if "metric" in panel and (row == 0 or layout.wrapped):
+        title = metric_title(frame, panel["metric"])
+    elif layout.wrapped:
+        title = shorten(panel.get("area", ""), 34)
     if title:
-        ax.set_title(title, loc="left", pad=32 if marked else 6)
+        small = {"fontsize": 8.5} if layout.share == "none" else {}
+        ax.set_title(title, loc="left", pad=32 if marked else 6, **small)
     ax.margins(x=0.03, y=0.1)
     one_model = frame["model_uid"].nunique() == 1
     if one_model and not layout.wrapped:
@@ -314,7 +312,7 @@ def _dress(
         if "area" in panel and not layout.wrapped:
             label = f"{shorten(panel['area'], 26)}\n{label}"
         ax.set_ylabel(label)
-    elif layout.wrapped:
+    elif layout.share == "all":
         ax.tick_params(labelleft=False)
 
 
@@ -330,7 +328,10 @@ def _from_zero(ax: Axes) -> None:
     if any((height < 0).any() for height in heights):
         ax.axhline(0, color=GREY, lw=0.5, zorder=0, label="zero")
     else:
-        ax.set_ylim(bottom=0)
+        highest = max((float(np.nanmax(height)) for height in heights if len(height)), default=0.0)
+        # The margin was a share of the curves' own range, which may be a sliver of what is shown.
+        top = max(ax.get_ylim()[1], 1.08 * highest)
+        ax.set_ylim(0, top if np.isfinite(top) and top > 0 else None)
 
 
 def _legend(

@@ -16,6 +16,7 @@ from isomorph.results import signs
 logger = logging.getLogger(__name__)
 
 OVERLAID_REGIONS = 4  # more than that in one panel cannot be told apart
+METRICS_IN_A_ROW = 4
 MAX_ROWS, MAX_PANELS = 6, 20
 
 
@@ -28,8 +29,8 @@ class Layout:
     n_columns: int
     colour_by: str
     coloured: list[str]
-    share: Literal["all", "col"]
-    wrapped: bool
+    share: Literal["all", "col", "none"]
+    wrapped: bool  # panels fill row after row
 
     @classmethod
     def of(cls, frame: pd.DataFrame) -> Layout:
@@ -38,7 +39,10 @@ class Layout:
         n_models, n_metrics, n_areas = (len(values) for values in names.values())
         if n_models == 1 and n_areas <= OVERLAID_REGIONS:
             panels = [{"metric": metric} for metric in names["metric"]]
-            return cls(panels, 1, n_metrics, "area", names["area"], "col", False)
+            if n_metrics <= METRICS_IN_A_ROW:
+                return cls(panels, 1, n_metrics, "area", names["area"], "col", False)
+            n_rows = math.ceil(n_metrics / METRICS_IN_A_ROW)
+            return cls(panels, n_rows, METRICS_IN_A_ROW, "area", names["area"], "none", True)
         colour_by = "metric" if n_models == 1 else "model_uid"
         if n_models == 1 or (n_metrics == 1 and n_areas > 1):
             panels = [{"area": area} for area in names["area"]]
@@ -51,6 +55,8 @@ class Layout:
     @property
     def size(self) -> tuple[float, float]:
         """Width and height in inches."""
+        if self.share == "none":
+            return 2.7 * self.n_columns, 1.9 * self.n_rows + 1.1
         if self.wrapped:
             return max(2.05 * self.n_columns, 4.2), 1.7 * self.n_rows + 1.1
         height = 3.7 if self.n_rows == 1 else 1.9 * self.n_rows + 1.3

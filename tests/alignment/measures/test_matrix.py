@@ -34,6 +34,7 @@ from isomorph.alignment.measure import (
     value_of,
 )
 from isomorph.geometry import grams
+from isomorph.registry import UnknownNameError
 from isomorph.resampling import odd_even
 
 NAMES = sorted(MEASURES)
@@ -384,3 +385,26 @@ def test_all_measures_that_keep_features_share_one_copy_of_them():
         if isinstance(content, torch.Tensor) and content.shape[1:] == (9,):
             held[content.data_ptr()] = len(content)
     assert sorted(held.values()) == [12, 12]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("shape", [(0, 4), (30, 0)])
+def test_nothing_at_all_is_refused(name, shape):
+    full = np.random.default_rng(0).normal(size=(max(shape[0], 4), 4))
+    with pytest.raises(ValueError, match=r"features: expected .*got|same stimuli"):
+        compare_representations(np.empty(shape), full[: shape[0]] if shape[0] else full, name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_option_that_must_have_a_value_refuses_none(name):
+    measure = MEASURES[name]
+    for key, option in measure.options.items():
+        if option.default is not None and option.read is not str:
+            try:
+                option.read("None")
+            except ValueError:
+                with pytest.raises(ValueError, match=f"{name}: option {key}=None"):
+                    compare_representations(np.eye(8), np.eye(8), name, **{key: None})
+        if option.choices:
+            with pytest.raises(UnknownNameError, match=f"value for {name}"):
+                compare_representations(np.eye(8), np.eye(8), name, **{key: None})

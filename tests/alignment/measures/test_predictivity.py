@@ -149,3 +149,14 @@ def test_cuda_gives_the_same_number():
     expected = compare_representations(WIDE, SECOND, "linear_predictivity")
     found = compare_representations(*sides, "linear_predictivity")
     assert found == pytest.approx(expected, abs=1e-8)
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1e-12, 1e12])
+def test_the_scale_of_the_features_does_not_matter_however_small(factor):
+    rng = np.random.default_rng(0)
+    first = rng.normal(size=(30, 12))
+    second = first[:, :5] + rng.normal(size=(30, 5))
+    for options in ({}, {"direction": "both"}):
+        expected = compare_representations(first, second, "linear_predictivity", **options)
+        found = compare_representations(first * factor, second, "linear_predictivity", **options)
+        assert found == pytest.approx(expected, abs=1e-9)

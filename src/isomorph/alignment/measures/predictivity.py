@@ -59,8 +59,9 @@ class _Side:
 def _decompose(gram: Gram, train: np.ndarray, test: np.ndarray) -> _Fold:
     kernel, across = centre_kernels(gram, train, test)
     n, trace = len(kernel), float(np.trace(kernel))
-    # The constant vector, lifted above all others, comes out last and alone.
-    values, vectors = np.linalg.eigh(kernel + 2 * max(trace, 1.0) / n)
+    # The constant vector, lifted above all others, comes out last and alone; not so far above them
+    # that their digits are lost.
+    values, vectors = np.linalg.eigh(kernel + 2 * (trace if trace > 0 else 1.0) / n)
     values, vectors = values[:-1], vectors[:, :-1]
     # What rounding alone has made of a null direction must not predict anything.
     values = np.where(values <= 2 * n * np.finfo(np.float64).eps * trace, 0.0, values)
