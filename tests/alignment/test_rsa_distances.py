@@ -11,6 +11,7 @@ from scipy.spatial.distance import pdist
 from scipy.stats import pearsonr, rankdata
 
 from isomorph.alignment import METRICS, Measured, Representation, parse_metric
+from isomorph.alignment.measured import response_rdm
 from isomorph.alignment.representation import layer_distance, layer_need
 from isomorph.alignment.rsa import PLAIN_DISTANCES, crsa, rdm_ceiling
 from isomorph.extraction import FeaturesNeed, GramNeed
@@ -279,3 +280,13 @@ def test_a_comparison_that_is_undefined_says_so() -> None:
     for score in crsa(Representation.from_features(FEATURES), few, odd_even(N), **options):
         assert np.isnan(score.value)
         assert "compare=riemannian is undefined for these RDMs" in score.reason
+
+
+@pytest.mark.parametrize("constant", [0, 3])
+def test_a_stimulus_that_is_constant_over_what_a_pair_shares_has_no_pair(constant: int) -> None:
+    values = np.random.default_rng(0).normal(size=(4, 8)) + 5
+    values[constant, :5], values[2, 5:] = 1 / 3, np.nan
+    rdm = response_rdm(values, "pearson")
+    assert np.isnan(rdm[constant, 2])
+    assert np.isnan(rdm[2, constant])
+    assert np.isnan(rdm).sum() == 2

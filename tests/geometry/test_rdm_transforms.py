@@ -324,3 +324,8 @@ def test_rounding_of_correlations_and_tensors_are_let_through() -> None:
     np.testing.assert_array_equal(average_rdms(tensor), stack.mean(axis=0))
     np.testing.assert_array_equal(transform_rdm(tensor, "rank"), transform_rdm(stack, "rank"))
     np.testing.assert_array_equal(stack, before)
+
+
+def test_evidence_has_a_floor_of_a_fifth_squared() -> None:
+    _, weights = rescale_rdms([[0.1, 0.25, np.nan], [0.3, 0.19, 0.0]], "evidence")
+    np.testing.assert_allclose(weights, [[0.04, 0.0625, np.nan], [0.09, 0.04, 0.04]], rtol=1e-12)

@@ -19,6 +19,7 @@ from isomorph.alignment.metric import read_written_options
 from isomorph.alignment.prepared import Prepared, compare_prepared, prepare_item, value_of_prepared
 from isomorph.geometry import Gram
 from isomorph.resampling import permutation_orders
+from isomorph.storage import shown_by_shape
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,8 @@ class Calibrated:
     p_value: float
     n_permutations: int
     null: np.ndarray
+
+    __repr__ = shown_by_shape
 
 
 def calibrated(score: float, null: np.ndarray, *, larger_is_better: bool = True) -> Calibrated:

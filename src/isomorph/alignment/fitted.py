@@ -15,6 +15,7 @@ from isomorph.encoding import SCORE_TYPES, FeatureRidge, fit_ridge
 from isomorph.geometry import as_tensor
 from isomorph.registry import unknown_name
 from isomorph.resampling import Split, given, odd_even
+from isomorph.storage import shown_by_shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,8 @@ class EncodingFit:
     split: Split
     model: FeatureRidge
     features: torch.Tensor
+
+    __repr__ = shown_by_shape
 
     def weights(self, neuroids: slice | list[int] | np.ndarray | None = None) -> np.ndarray:
         """Weights for the features as they came, (n_features, neuroids), float64.

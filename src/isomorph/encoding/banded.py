@@ -29,6 +29,7 @@ from isomorph.encoding.spectrum import (
     read_targets,
     read_test_kernel,
 )
+from isomorph.storage import shown_by_shape
 
 # A candidate whose score, found in float32, lies further than this share below the best so far
 # cannot be the best.
@@ -85,6 +86,8 @@ class BandedFit:
     candidates: np.ndarray
     grid: np.ndarray
     edge_share: float
+
+    __repr__ = shown_by_shape
 
     @property
     def deltas(self) -> np.ndarray:

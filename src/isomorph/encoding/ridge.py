@@ -27,6 +27,7 @@ from isomorph.encoding.spectrum import (
     read_targets,
     read_test_kernel,
 )
+from isomorph.storage import shown_by_shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +68,8 @@ class RidgeFit:
     grid: np.ndarray
     intercept: np.ndarray
     coefficients: np.ndarray | None = None
+
+    __repr__ = shown_by_shape
 
 
 def ridge_loo(

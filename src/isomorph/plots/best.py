@@ -12,7 +12,8 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from isomorph.plots.curves import individuals, metric_title, prepare
+from isomorph.plots.curves import individuals, prepare
+from isomorph.plots.layout import metric_title
 from isomorph.plots.style import (
     GREY,
     INK,

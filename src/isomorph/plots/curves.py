@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isomorph.plots.style import shorten
 from isomorph.registry import unknown_name
 from isomorph.results import (
     GROUP_SUBJECT,
@@ -18,7 +17,6 @@ from isomorph.results import (
     check_results,
     filter_results,
     select_layers,
-    signs,
 )
 
 # The split whose score counts, the best one first; train scores chose the layer.
@@ -164,13 +162,6 @@ def best_layers(frame: pd.DataFrame, value: str) -> dict[tuple[str, str, str], t
             model, metric, area = map(str, key)
             chosen[model, metric, area] = (row["model_layer"], order[0])
     return chosen
-
-
-def metric_title(frame: pd.DataFrame, metric: str) -> str:
-    """Give a metric's name in few letters, and say so where it is a distance."""
-    rows = frame[frame["metric"] == metric]
-    distance = bool(len(rows)) and bool((signs(rows, "score") < 0).all())
-    return shorten(metric, 34) + (" (distance: low is best)" if distance else "")
 
 
 def _check_names(results: pd.DataFrame, wanted: dict[str, list[str]]) -> None:

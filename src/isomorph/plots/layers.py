@@ -16,10 +16,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.transforms import blended_transform_factory
 
-from isomorph.plots.curves import best_layers, individuals, mean_curve, metric_title
-from isomorph.plots.curves import prepare, shown_splits
+from isomorph.plots.curves import best_layers, individuals, mean_curve, prepare, shown_splits
 from isomorph.plots.labels import PointLabel, place_labels
-from isomorph.plots.layout import Layout, top_areas
+from isomorph.plots.layout import Layout, metric_title, top_areas
 from isomorph.plots.style import (
     GREY,
     INK,

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from isomorph.plots.style import shorten
 from isomorph.results import signs
 
 logger = logging.getLogger(__name__)
@@ -88,6 +89,13 @@ def top_areas(frame: pd.DataFrame, value: str, top: int | None) -> tuple[pd.Data
     logger.info("plot_layers shows %d of %d regions; see regions= and top=", limit, len(areas))
     shown = frame.loc[frame["area"].isin(kept)]
     return shown.assign(area=shown["area"].cat.remove_unused_categories()), len(areas) - limit
+
+
+def metric_title(frame: pd.DataFrame, metric: str) -> str:
+    """Give a metric's name in few letters, and say so where it is a distance."""
+    rows = frame[frame["metric"] == metric]
+    distance = bool(len(rows)) and bool((signs(rows, "score") < 0).all())
+    return shorten(metric, 34) + (" (distance: low is best)" if distance else "")
 
 
 def _categories(frame: pd.DataFrame, column: str) -> list[str]:

@@ -38,7 +38,7 @@ def calibrate(
     *,
     n_permutations: int = 200,
     blocks: Sequence[Hashable] | np.ndarray | None = None,
-    exchange: str = "within",
+    exchange: str | None = None,
     per_layer: bool = False,
     seed: int = 0,
     progress: bool = True,
@@ -60,9 +60,10 @@ def calibrate(
     blocks : sequence of length n_stimuli, optional
         Groups of the benchmark's stimuli; by default those that the stimuli have. One label for all
         leaves the groups aside.
-    exchange : {"within", "whole"}
-        With groups: stimuli change places inside their group, or groups of one size as wholes. See
-        `permutation_orders`.
+    exchange : {"within", "whole"}, optional
+        With groups: stimuli change places inside their group, or groups of one size as wholes. By
+        default ``"whole"`` for the stimuli's own groups (captions of an image, frames of a clip:
+        not exchangeable one by one), ``"within"`` for `blocks`. See `permutation_orders`.
     per_layer : bool
         Give a second table with the rows of every layer and split, each beside its own null: not
         corrected for the choice of a layer.
@@ -101,6 +102,7 @@ def calibrate(
     if unfit:
         raise ValueError(f"calibrate: {', '.join(unfit)} is of score() alone. Leave it out.")
     labels = _labels(benchmark, blocks)
+    exchange = exchange or ("whole" if blocks is None else "within")
     # Found before the model is loaded.
     permutation_orders(len(benchmark.stimuli), n_permutations, blocks=labels, exchange=exchange)
     job = prepare(model, benchmark, metrics, seed=seed, progress=progress, **options)

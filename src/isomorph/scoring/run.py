@@ -81,7 +81,8 @@ def score(
         What `load_benchmark` gives, or a name.
     metrics : str or sequence of str, optional
         Metric strings such as ``"cRSA"`` or ``"eReg[scale=none]"``; by default cRSA, eReg and
-        eRSA for responses, cRSA for RDMs, the probe where there are labels alone. See `list_metrics`.
+        eRSA for responses, cRSA for RDMs, the probe where there are labels alone. See
+        `list_metrics`.
     stats : sequence or mapping
         Layer statistics, each a column: names (``["effective_dimensionality"]``), own functions
         ``{"sparsity": f}`` of the (n_stimuli, n_features) features, or a list of both.

@@ -12,6 +12,7 @@ from isomorph.storage.hashing import hash_file as hash_file
 from isomorph.storage.hashing import hash_json as hash_json
 from isomorph.storage.log import show_log as show_log
 from isomorph.storage.log import show_log_in_notebooks as show_log_in_notebooks
+from isomorph.storage.shown import shown_by_shape as shown_by_shape
 from isomorph.storage.sizes import format_duration as format_duration
 from isomorph.storage.sizes import format_size as format_size
 from isomorph.storage.sizes import parse_size as parse_size
