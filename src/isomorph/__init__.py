@@ -17,9 +17,15 @@ if TYPE_CHECKING:
     from isomorph.alignment import calibrate_measure as calibrate_measure
     from isomorph.alignment import cka_minibatch as cka_minibatch
     from isomorph.alignment import compare_representations as compare_representations
+    from isomorph.alignment import encoding_ceiling as encoding_ceiling
     from isomorph.alignment import fit_encoding as fit_encoding
+    from isomorph.alignment import given_ceiling as given_ceiling
+    from isomorph.alignment import gram_ceiling as gram_ceiling
+    from isomorph.alignment import leave_one_subject_out_ceiling as leave_one_subject_out_ceiling
     from isomorph.alignment import list_metrics as list_metrics
     from isomorph.alignment import list_statistics as list_statistics
+    from isomorph.alignment import ncsnr_ceiling as ncsnr_ceiling
+    from isomorph.alignment import rdm_repeats_ceiling as rdm_repeats_ceiling
     from isomorph.alignment import score_arrays as score_arrays
     from isomorph.alignment import stochastic_shape_distance as stochastic_shape_distance
     from isomorph.benchmarks import Benchmark as Benchmark
@@ -63,6 +69,7 @@ if TYPE_CHECKING:
     from isomorph.plots import plot_second_order_mds as plot_second_order_mds
     from isomorph.plots import plot_statistic as plot_statistic
     from isomorph.plots import show_sample as show_sample
+    from isomorph.results import RDMStack as RDMStack
     from isomorph.results import from_rsatoolbox as from_rsatoolbox
     from isomorph.results import mean_over_subjects as mean_over_subjects
     from isomorph.results import read_rdms as read_rdms
@@ -106,6 +113,7 @@ _ROOM_OF = {
     "ImagePreprocess": "zoo",
     "InterpolateRDM": "geometry",
     "Model": "extraction",
+    "RDMStack": "results",
     "SelectRDM": "geometry",
     "SparseProjection": "encoding",
     "TorchBandedRidgeCV": "encoding",
@@ -126,6 +134,7 @@ _ROOM_OF = {
     "compute_rdm": "geometry",
     "contrasts": "zoo",
     "crossvalidate_rdm_model": "geometry",
+    "encoding_ceiling": "alignment",
     "extract_features": "extraction",
     "fit_encoding": "alignment",
     "from_class_folders": "stimuli",
@@ -137,8 +146,11 @@ _ROOM_OF = {
     "from_rsatoolbox": "results",
     "from_texts": "stimuli",
     "from_videos": "stimuli",
+    "given_ceiling": "alignment",
     "glocal": "zoo",
+    "gram_ceiling": "alignment",
     "join_rdms": "geometry",
+    "leave_one_subject_out_ceiling": "alignment",
     "list_benchmarks": "benchmarks",
     "list_metrics": "alignment",
     "list_models": "zoo",
@@ -148,6 +160,7 @@ _ROOM_OF = {
     "load_model": "zoo",
     "make_benchmark": "benchmarks",
     "mean_over_subjects": "results",
+    "ncsnr_ceiling": "alignment",
     "noise_covariance": "geometry",
     "partition_variance": "encoding",
     "plot_best": "plots",
@@ -161,6 +174,7 @@ _ROOM_OF = {
     "principal_components": "geometry",
     "procedural_images": "stimuli",
     "product_measure": "encoding",
+    "rdm_repeats_ceiling": "alignment",
     "rdm_stability": "geometry",
     "read_rdms": "results",
     "read_results": "results",

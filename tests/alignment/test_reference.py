@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from isomorph.alignment import METRICS, STATISTICS
+from isomorph.alignment import METRICS, STATISTICS, compare_representations
 from isomorph.alignment.reference import metrics_reference
 from isomorph.geometry import COMPARISONS, RDM_METHODS
+from isomorph.registry import UnknownNameError
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 
@@ -36,3 +38,9 @@ def test_every_method_has_its_line_a_summary_and_a_source(registry):
         assert f"| `{name}` |" in page
         assert entry.summary
         assert entry.reference or registry is STATISTICS
+
+
+@pytest.mark.parametrize("name", ["eReg", "cRSA[compare=spearman]", "probe"])
+def test_metrics_that_are_no_measures_say_where_to_go(name):
+    with pytest.raises(UnknownNameError, match="scores a layer against responses: use score"):
+        compare_representations(np.eye(5), np.eye(5), name)

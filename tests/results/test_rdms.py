@@ -255,3 +255,12 @@ def test_broken_and_foreign_files_are_refused(tmp_path: Path) -> None:
         read_rdms(tmp_path / "other.h5")
     with pytest.raises(ValueError, match="variable= is for MATLAB files"):
         read_rdms(tmp_path / "other.h5", variable="x")
+
+
+def test_a_stack_stands_for_its_array_and_shows_itself_in_a_line():
+    stack = RDMStack(np.ones((2, 3, 3)) - np.eye(3), descriptors={"name": ["V1", "IT"]})
+    np.testing.assert_array_equal(np.asarray(stack), stack.rdms)
+    assert list(stack.by_name()) == ["V1", "IT"]
+    assert repr(stack) == "2 RDMs of 3 stimuli, described by name"
+    unnamed = RDMStack(stack.rdms, descriptors={"name": ["V1", "V1"]})
+    assert list(unnamed.by_name()) == ["rdm0", "rdm1"]

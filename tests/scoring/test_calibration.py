@@ -147,9 +147,11 @@ def test_groups_of_the_stimuli_are_heeded_and_can_be_left_aside():
         NEUROIDS,
         name="own",
     )
-    inside = run(grouped, "CKA", n_permutations=5)
+    inside = run(grouped, "CKA", n_permutations=5, exchange="within")
     assert inside.equals(run(BENCHMARK, "CKA", n_permutations=5, blocks=labels))
-    whole = run(grouped, "CKA", n_permutations=5, exchange="whole")
+    # Stimuli of a group are not exchangeable one by one, unless somebody says so.
+    whole = run(grouped, "CKA", n_permutations=5)
+    assert whole.equals(run(grouped, "CKA", n_permutations=5, exchange="whole"))
     aside = run(grouped, "CKA", n_permutations=5, blocks=np.zeros(N))
     assert aside.equals(run(BENCHMARK, "CKA", n_permutations=5))
     alone = iso.make_benchmark(

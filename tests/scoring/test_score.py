@@ -390,17 +390,27 @@ def test_a_broken_image_is_found_before_the_work(tmp_path):
         run(benchmark)
 
 
-def test_hooks_and_flags_are_gone_after_an_error():
+def test_hooks_and_flags_are_gone_after_an_interruption():
     model = small_model()
     model.module.train()
 
-    def explode(_features):
-        raise RuntimeError("in the middle")
+    def stop(_features):
+        raise KeyboardInterrupt
 
-    with pytest.raises(RuntimeError, match="in the middle"):
-        run(model=model, stats={"bad": explode})
+    with pytest.raises(KeyboardInterrupt):
+        run(model=model, stats={"stopped": stop})
     assert model.module.training
     assert not any(part._forward_hooks for part in model.module.modules())
+
+
+def test_a_statistic_that_fails_costs_its_column_alone(caplog):
+    def share(features):
+        return (features == 0).mean()  # torch has no mean of truth values
+
+    found = run(stats={"share": share})
+    assert found["share"].isna().all()
+    assert found["score"].notna().any()
+    assert "statistic share of layer 0 is NaN: expected a number" in caplog.text
 
 
 def test_preflight_tells_what_will_be_done():

@@ -6,6 +6,14 @@ from isomorph.alignment.calibration import calibrated as calibrated
 from isomorph.alignment.catalogue import list_metrics as list_metrics
 from isomorph.alignment.catalogue import score_arrays as score_arrays
 from isomorph.alignment.ceilings import Ceiling as Ceiling
+from isomorph.alignment.ceilings import encoding_ceiling as encoding_ceiling
+from isomorph.alignment.ceilings import given_ceiling as given_ceiling
+from isomorph.alignment.ceilings import gram_ceiling as gram_ceiling
+from isomorph.alignment.ceilings import (
+    leave_one_subject_out_ceiling as leave_one_subject_out_ceiling,
+)
+from isomorph.alignment.ceilings import ncsnr_ceiling as ncsnr_ceiling
+from isomorph.alignment.ceilings import rdm_repeats_ceiling as rdm_repeats_ceiling
 from isomorph.alignment.encoding import ereg as ereg
 from isomorph.alignment.encoding import ersa as ersa
 from isomorph.alignment.fitted import EncodingFit as EncodingFit

@@ -181,6 +181,14 @@ def compare_representations(
     >>> round(compare_representations(features, 3 * features + 1, "CKA"), 6)
     1.0
     """
+    name = measure.partition("[")[0].strip()
+    if name in METRICS and name not in MEASURES:
+        raise unknown_name(
+            "measure",
+            measure,
+            MEASURES,
+            f"{name} scores a layer against responses: use score, score_arrays or fit_encoding.",
+        )
     chosen, settings = read_written_options(measure, MEASURES, options)
     single = not (isinstance(first, list | tuple) or isinstance(second, list | tuple))
     # The same list twice is prepared once, and half of a symmetric table is enough.

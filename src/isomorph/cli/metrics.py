@@ -17,6 +17,12 @@ from isomorph.cli.show import show_heading, show_line, show_pairs, show_table
 from isomorph.geometry import COMPARISONS, RDM_METHODS
 from isomorph.storage import atomic_write
 
+METHODS = {
+    "a dissimilarity of stimuli: cRSA[distance=…], compute_rdm": RDM_METHODS,
+    "a comparison of RDMs: cRSA[compare=…], compare_rdms": COMPARISONS,
+    "a statistic of a layer: stats=[…]": STATISTICS,
+}
+
 
 def run_metrics(reference: Path | None) -> None:
     """List every metric, RDM method, comparison and statistic, or write their reference page."""
@@ -50,7 +56,14 @@ def run_metrics(reference: Path | None) -> None:
 
 def show_metric(name: str) -> None:
     """Show all that one metric declares."""
-    metric = METRICS[name.partition("[")[0].strip()]
+    name = name.partition("[")[0].strip()
+    for kind, registry in METHODS.items():
+        if name in registry and name not in METRICS:
+            entry = registry[name]
+            show_heading(name)
+            show_pairs([("is", kind), ("what", entry.summary), ("source", entry.reference)])
+            return
+    metric = METRICS[name]
     show_heading(metric.name)
     show_pairs(
         [

@@ -15,12 +15,13 @@ from isomorph.geometry.columns import (
     working_dtype,
 )
 from isomorph.geometry.gram import grams
+from isomorph.storage import shown_by_shape
 
 # How far above the rounding of the products an eigenvalue must be to count as variance.
 _ABOVE_ROUNDING = 8
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PrincipalComponents:
     """Principal components of features over stimuli.
 
@@ -47,6 +48,8 @@ class PrincipalComponents:
     explained_variance: np.ndarray
     total_variance: float
     rank: int
+
+    __repr__ = shown_by_shape
 
     @property
     def n_components(self) -> int:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from matplotlib import rcParams
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
@@ -291,8 +292,8 @@ def _dress(
     elif layout.wrapped:
         title = shorten(panel.get("area", ""), 34)
     if title:
-        small = {"fontsize": 8.5} if layout.share == "none" else {}
-        ax.set_title(title, loc="left", pad=32 if marked else 6, **small)
+        size = 8.5 if layout.share == "none" else rcParams["axes.titlesize"]
+        ax.set_title(title, loc="left", pad=32 if marked else 6, fontsize=size)
     ax.margins(x=0.03, y=0.1)
     one_model = frame["model_uid"].nunique() == 1
     if one_model and not layout.wrapped:

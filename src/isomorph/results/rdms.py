@@ -82,7 +82,12 @@ class RDMStack:
         known = [*self.descriptors, *self.stimulus_descriptors]
         described = f", described by {', '.join(known)}" if known else ""
         method = f" ({self.method})" if self.method else ""
-        return f"{self.n_rdms} RDMs of {self.n_stimuli} stimuli{method}{described}"
+        count = f"{self.n_rdms} RDM{'s' if self.n_rdms > 1 else ''}"
+        return f"{count} of {self.n_stimuli} stimuli{method}{described}"
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """The RDMs, so that a stack goes where an array of them goes."""
+        return np.array(self.rdms, dtype=dtype, copy=copy)
 
     def by_name(self) -> dict[str, np.ndarray]:
         """Each RDM by its name, as the plots take them.

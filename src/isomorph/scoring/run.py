@@ -299,11 +299,16 @@ def _statistic(item: Statistic, layer: Layer, representation: Representation) ->
         return float("nan")
     try:
         return float(item.compute(representation))
-    except (TypeError, ValueError) as error:
-        raise type(error)(
-            f"statistic {item.name}, layer {layer.name}: expected a number of the "
-            f"(n_stimuli, n_features) features; {error}"
-        ) from error
+    except Exception as error:  # somebody's own function: the scores are worth more than it
+        logger.warning(
+            "statistic %s of layer %s is NaN: expected a number of the (n_stimuli, n_features) "
+            "features, a torch tensor; it raised %s: %s",
+            item.name,
+            layer.name,
+            type(error).__name__,
+            error,
+        )
+        return float("nan")
 
 
 def _keep(folder: Path, fingerprint: str, artefacts: Any, wanted: tuple[str, ...]) -> None:

@@ -56,7 +56,7 @@ def stimulus_folds(n_stimuli: int, n_folds: int, seed: int | None = None) -> lis
 def crossvalidate_rdm_model(
     model: RDMModel,
     rdms: ArrayLike,
-    method: str = "cosine",
+    method: str = "pearson",
     *,
     folds: int | Sequence[ArrayLike] | None = 5,
     subjects: Literal["leave_one_out"] | None = None,
@@ -77,7 +77,8 @@ def crossvalidate_rdm_model(
     rdms : array_like, (n_rdms, n, n) or (n_rdms, n_pairs)
         Measured RDMs, one a subject (or one alone).
     method : str
-        The comparison that is maximised.
+        The comparison that is maximised. (The cosine of RDMs, which are positive, is near 1 for
+        noise too.)
     folds : int, sequence of array_like of int, or None
         How many folds over stimuli, or the positions that each holds out (groups of stimuli that
         belong together). None: all stimuli are both fitted and scored, for other subjects.

@@ -25,12 +25,13 @@ from isomorph.geometry.rdm_models.models import (
     subset_rdms,
 )
 from isomorph.geometry.rdms.rdm import square, upper_triangle
+from isomorph.storage import shown_by_shape
 
 MAX_PARTS = 4000
 RIDGES = (0.0, 0.01, 0.1, 1.0, 10.0)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FeatureWeightedRDM:
     """Squared distances between stimuli over features that are weighted to fit measured RDMs.
 
@@ -71,6 +72,8 @@ class FeatureWeightedRDM:
     non_negative: bool = True
     n_folds: int = 5
     seed: int = 0
+
+    __repr__ = shown_by_shape
 
     def __post_init__(self) -> None:
         flat = as_features(self.features)

@@ -24,11 +24,12 @@ from isomorph.geometry.comparing.compare import (
 )
 from isomorph.geometry.comparing.pair_metrics import pair_metric
 from isomorph.geometry.rdms.rdm import square, upper_triangle
+from isomorph.storage import shown_by_shape
 
 MIN_STIMULI = 3
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FittedRDM:
     """The RDM that a model gives once it is fitted.
 
@@ -59,6 +60,8 @@ class FittedRDM:
     score: float
     method: str
     ridge: float = 0.0
+
+    __repr__ = shown_by_shape
 
     def predict(self, stimuli: ArrayLike | None = None) -> np.ndarray:
         """The fitted RDM, (n, n), or that of some stimuli, in this order."""
@@ -100,7 +103,7 @@ def _parts(rdms: ArrayLike, name: str, least: int = 1) -> np.ndarray:
     return vectors
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _PartsModel:
     """A model of RDMs that are given.
 
@@ -110,6 +113,8 @@ class _PartsModel:
     """
 
     rdms: ArrayLike
+
+    __repr__ = shown_by_shape
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rdms", _parts(self.rdms, "rdms", self._least()))
@@ -189,7 +194,7 @@ def mean_comparison(prediction: np.ndarray, measured: np.ndarray, method: str) -
     return float(np.mean(np.asarray(compare_rdms(prediction[None], measured, method))))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FixedRDM(_PartsModel):
     """One RDM, with nothing to fit.
 
@@ -217,7 +222,7 @@ class FixedRDM(_PartsModel):
         return np.ones(1)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SelectRDM(_PartsModel):
     """The one of several RDMs that the measured ones agree with most.
 
@@ -243,7 +248,7 @@ class SelectRDM(_PartsModel):
         return np.eye(len(parts))[np.nanargmax(scores)]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class WeightedRDM(_PartsModel):
     """A weighted sum of RDMs, the weights not negative.
 
@@ -280,7 +285,7 @@ class WeightedRDM(_PartsModel):
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class InterpolateRDM(_PartsModel):
     """A place on the way through several RDMs in their order: between two neighbours.
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from isomorph.geometry.columns import BLOCK_BYTES, column_slices
+from isomorph.storage import shown_by_shape
 
 
 class UndefinedRDMError(ValueError):
@@ -26,7 +27,7 @@ class UndefinedRDMError(ValueError):
     """
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class NoiseCovariance:
     """Covariance Σ of the noise over features, in a form that can be inverted without p × p.
 
@@ -63,6 +64,8 @@ class NoiseCovariance:
     method: str = "given"
     shrinkage: float = float("nan")
     dof: float = float("nan")
+
+    __repr__ = shown_by_shape
 
     @classmethod
     def from_covariance(cls, covariance: np.ndarray) -> NoiseCovariance:
