@@ -210,3 +210,12 @@ def test_errors(change: dict, message: str) -> None:
     }
     with pytest.raises(ValueError, match=message):
         banded_ridge(**(arguments | change))
+
+
+def test_decompositions_that_are_not_kept_are_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = fitted(folds=None)
+    monkeypatch.setattr("isomorph.encoding.banded._KEPT_BYTES", 0)
+    again = fitted(folds=None)
+    np.testing.assert_array_equal(again.candidate, kept.candidate)
+    np.testing.assert_allclose(again.predictions, kept.predictions, rtol=1e-12)
+    np.testing.assert_allclose(again.coefficients, kept.coefficients, rtol=1e-12)

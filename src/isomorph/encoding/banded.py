@@ -261,10 +261,10 @@ def _search(
             at = columns[better] + chunk.start
             best[at], index[at], winner[at] = exact[better], chosen[columns[better]], number
             held_out[:, at] = y[:, at] - errors[:, better]
-        won = set(winner.unique().tolist())
         room = _KEPT_BYTES // (8 * len(y) ** 2)
-        for other in [each for each in kept if each not in won] + list(kept)[room:]:
-            kept.pop(other, None)
+        wanted = [each for each in kept if each in set(winner.tolist())][:room]
+        for other in kept.keys() - wanted:
+            del kept[other]
     return _Found(
         index, winner.cpu().numpy(), best.masked_fill(index < 0, torch.nan), held_out, scores
     )
